@@ -1,0 +1,52 @@
+"""The doors that `control` needs below it, as protocols: what it asks of the floor ACTS.
+
+`device.py` and `net/` satisfy them by shape and never import this module (imports go downward only);
+`main.py` puts them together; tests hand in fakes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What this exit tells its clients; fixed while the process runs.
+
+    `endpoint` is HOST:PORT with IPv6 hosts in brackets; `public_ip` and `endpoint` are None when no
+    usable address exists, then creating a session is refused. `client_mtu` is None when the
+    default of 1420 fits.
+    """
+
+    region: str
+    public_key: bytes
+    public_ip: str | None
+    endpoint: str | None
+    pool: IPv4Network
+    client_mtu: int | None
+    dns: tuple[str, ...] = ()
+
+
+class DataPlane(Protocol):
+    """The tunnel, as far as a session needs it."""
+
+    async def add_session(
+        self, public_key: bytes, address: IPv4Address, slot: memoryview
+    ) -> None:
+        """Install a peer whose allowed-ips is `address`/32 and whose counters go to `slot`.
+
+        `slot` is the 32 64-bit words of a bound slot (see `appliance/slots.py`). Raises
+        `ValueError` when the key cannot be a peer (already one, or our own key).
+        """
+
+    async def remove_session(self, public_key: bytes) -> None:
+        """Remove the peer: on return no packet of it passes any more and its counters are final."""
+
+
+class Flows(Protocol):
+    """The host's connection tracking."""
+
+    async def forget(self, address: IPv4Address) -> None:
+        """Delete the conntrack entries of a client address, so that its next user inherits none."""
