@@ -1,0 +1,64 @@
+"""What holds for every test: hypothesis profiles, the two markers, and no skipping in CI.
+
+* `netns` tests need root (they make network namespaces). Without root they are skipped with the reason
+  on a developer's machine.
+* `soak` tests (long waits, many kills) are left out unless `--soak` is given.
+* With `CI` in the environment a skip is a failure: what CI does not run, nobody runs. Tests that were
+  left out as `soak` do not count, since they are deselected, not skipped.
+* Hypothesis: profile `fast` unless `HYPOTHESIS_PROFILE=deep`. In CI it draws the same examples each time, so
+  that an unlucky draw never stops work that did not cause it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+from hypothesis import settings
+
+CI = bool(os.environ.get("CI"))
+
+settings.register_profile("fast", max_examples=50, deadline=None, derandomize=CI)
+settings.register_profile("deep", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="also run the tests marked soak")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--soak"):
+        soak = [item for item in items if item.get_closest_marker("soak")]
+        if soak:
+            config.hook.pytest_deselected(items=soak)
+            items[:] = [item for item in items if not item.get_closest_marker("soak")]
+    if os.geteuid() != 0:
+        for item in items:
+            if item.get_closest_marker("netns"):
+                item.add_marker(pytest.mark.skip(reason="makes network namespaces: needs root"))
+
+
+def fail_skips(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure, keeping its reason; an expected failure (xfail) is not a skip."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"skipped although CI is set: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if CI:
+        fail_skips(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if CI:
+        fail_skips(report)
+    return report
