@@ -38,3 +38,18 @@ class StateError(UserError):
     """The state directory cannot be used: unreadable, damaged, or of a newer program (exit code 5)."""
 
     exit_code = 5
+
+
+def cause_of(failure: BaseException) -> BaseException:
+    """What is really behind an exception group of nested nurseries: a user error if one is in it, else the first leaf."""
+    leaves = [failure]
+    first: BaseException | None = None
+    while leaves:
+        leaf = leaves.pop(0)
+        if isinstance(leaf, BaseExceptionGroup):
+            leaves[:0] = leaf.exceptions
+        elif isinstance(leaf, UserError):
+            return leaf
+        elif first is None:
+            first = leaf
+    return first if first is not None else failure

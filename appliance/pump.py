@@ -1,0 +1,67 @@
+"""The only importer of `crypto_ext`, and the owner of the one pump thread.
+
+`drive` runs the C loop in a worker thread and guarantees the order in which things end: whatever
+cancels or fails around it, the loop is told to stop, the thread is joined, and only then does control
+return to code that may close descriptors or free memory. The thread is parked in C with all signals
+blocked and the GIL released, so Ctrl-C always reaches Python's main thread.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from crypto_ext import (
+    DROPS,
+    Aead,
+    Datagram,
+    End,
+    Endpoint,
+    Event,
+    Notice,
+    Offload,
+    PeerView,
+    Pending,
+    Pump,
+    Stats,
+)
+
+__all__ = [
+    "DROPS",
+    "Datagram",
+    "End",
+    "Endpoint",
+    "Event",
+    "Notice",
+    "Offload",
+    "PeerView",
+    "Pending",
+    "Pump",
+    "Stats",
+    "aead_path",
+    "drive",
+]
+
+
+async def drive(pump: Pump) -> End:
+    """Run the pump until it ends by itself or this task is cancelled; the thread is joined either way.
+
+    Raises OSError for an error of the loop itself. On cancellation the pump is stopped and `Cancelled`
+    goes on its way afterwards.
+    """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_when_cancelled, pump)
+        end = await trio.to_thread.run_sync(pump.run, abandon_on_cancel=False)
+        nursery.cancel_scope.cancel()
+    return End(end)
+
+
+async def _stop_when_cancelled(pump: Pump) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        pump.stop()
+
+
+def aead_path() -> str:
+    """Which cipher code the data path would use on this machine, in one word."""
+    return Aead().path

@@ -1,0 +1,172 @@
+"""The control socket of an interface: /var/run/wireguard/NAME.sock, as `wg` expects it.
+
+Each client has a task of its own and every read and write a deadline, so one that is slow or stuck
+blocks nobody. A request is read up to its blank line before any of it is parsed: after an error the
+connection is in step for the next request. The words are `core/uapi_text.py`'s, the deeds
+`device/configure.py`'s.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+
+import trio
+
+from appliance.core.uapi_text import UapiError, format_get, parse_set_untrusted
+from appliance.device.configure import apply, device_state, peer_states
+from appliance.device.device import Device
+from appliance.errors import InUseError, PrivilegeError
+from appliance.log import event
+
+_log = logging.getLogger("sallyport.uapi")
+
+SOCKET_DIRECTORY = "/var/run/wireguard"
+
+_CLIENTS = 64
+_IDLE_SECONDS = 60.0
+_LINE_BYTES = 4096
+# 130,560 allowed-ips of one device are some 8 MB.
+_REQUEST_BYTES = 64 * 1024 * 1024
+_RECEIVE_BYTES = 65536
+
+
+class UapiServer:
+    """Serves one device. `guarded`: sessions own this interface (see `device/configure.py`)."""
+
+    def __init__(self, device: Device, name: str, *, guarded: bool, directory: str = SOCKET_DIRECTORY) -> None:
+        self.path = os.path.join(directory, f"{name}.sock")
+        self._device = device
+        self._name = name
+        self._guarded = guarded
+        self._lock = trio.Lock()
+        self._listener: socket.socket | None = None
+        self._file: tuple[int, int] | None = None
+
+    def open(self) -> None:
+        """Listen. InUseError when a living process answers there; a dead one's socket is replaced."""
+        try:
+            os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
+            self._remove_stale()
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            before = os.umask(0o077)
+            try:
+                listener.bind(self.path)
+            finally:
+                os.umask(before)
+        except PermissionError:
+            raise PrivilegeError(f"no permission to create {self.path}: run as root") from None
+        listener.listen(16)
+        listener.setblocking(False)
+        self._listener = listener
+        self._file = _identity(self.path)
+
+    def _remove_stale(self) -> None:
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        with probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(self.path)
+            except FileNotFoundError:
+                return
+            except ConnectionRefusedError:
+                os.unlink(self.path)
+                return
+            except TimeoutError:
+                pass  # somebody listens, however slowly
+        raise InUseError(f"interface {self._name} is in use: another process answers at {self.path}")
+
+    def close(self) -> None:
+        """Stop listening and remove the socket file, unless it is somebody else's by now."""
+        if self._listener is None:
+            return
+        self._listener.close()
+        self._listener = None
+        if _identity(self.path) == self._file:
+            os.unlink(self.path)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        assert self._listener is not None, "open() first"
+        limit = trio.CapacityLimiter(_CLIENTS)
+        listener = trio.socket.from_stdlib_socket(self._listener.dup())
+        with listener:
+            async with trio.open_nursery() as nursery:
+                while True:
+                    client, _ = await listener.accept()
+                    nursery.start_soon(self._serve, trio.SocketStream(client), limit)
+
+    async def _serve(self, stream: trio.SocketStream, limit: trio.CapacityLimiter) -> None:
+        async with stream, limit:
+            try:
+                await self._requests(_Requests(stream), stream)
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+                return  # the client went away, or was stuck
+            except UapiError as broken:
+                event(_log, logging.DEBUG, "control connection closed", why=str(broken))
+
+    async def _requests(self, requests: _Requests, stream: trio.SocketStream) -> None:
+        while (request := await requests.next()) is not None:
+            operation, *lines = request
+            if operation == "get=1" and not lines:
+                for piece in format_get(device_state(self._device), peer_states(self._device)):
+                    await _send(stream, piece)
+            elif operation == "set=1":
+                await _send(stream, f"errno={-await self._set(lines)}\n\n")
+            else:
+                return
+
+    async def _set(self, lines: list[str]) -> int:
+        try:
+            change = parse_set_untrusted(lines)
+            async with self._lock:
+                await apply(self._device, change, guarded=self._guarded)
+        except UapiError as refused:
+            event(_log, logging.INFO, "set refused", interface=self._name, why=str(refused))
+            return refused.errno
+        except OSError as failed:
+            event(_log, logging.ERROR, "set failed", interface=self._name, error=os.strerror(failed.errno or 0))
+            return failed.errno or errno.EIO
+        return 0
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+async def _send(stream: trio.SocketStream, text: str) -> None:
+    with trio.fail_after(_IDLE_SECONDS):
+        await stream.send_all(text.encode())
+
+
+class _Requests:
+    """Cuts a byte stream into requests: lists of lines, each up to a blank line."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._buffer = bytearray()
+
+    async def next(self) -> list[str] | None:
+        """The next request, None at the end. UapiError when what arrives cannot be cut any more."""
+        searched = 0
+        while (end := self._buffer.find(b"\n\n", max(searched - 1, 0))) < 0:
+            searched = len(self._buffer)
+            with trio.fail_after(_IDLE_SECONDS):
+                piece = await self._stream.receive_some(_RECEIVE_BYTES)
+            if not piece:
+                return None
+            self._buffer += piece
+            if len(self._buffer) > _REQUEST_BYTES:
+                raise UapiError(errno.EMSGSIZE, "request too long")
+            if len(self._buffer) > _LINE_BYTES and b"\n" not in self._buffer[-_LINE_BYTES:]:
+                raise UapiError(errno.EMSGSIZE, "line too long")
+        whole = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        # What is not ASCII is no key we know and no value we take: the parser refuses it.
+        return whole.decode("ascii", errors="replace").split("\n")

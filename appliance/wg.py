@@ -1,0 +1,111 @@
+"""`sallyport-wg [-f] IFNAME`: a drop-in for `wireguard-go`, so that wg-quick, `wg` and scripts find what they know.
+
+Creates the TUN and the control socket, and only then lets the command return 0 while a child serves on
+(`-f` stays in the foreground). It ends when the interface is deleted, when its control socket is
+removed, or on SIGTERM or SIGINT. The fork comes before any thread, Trio or heavy import: a forked copy
+of a running event loop is no event loop. For that reason everything but `os` and `sys` is imported
+inside the functions below.
+
+Exit codes: 0 done; 1 failed; 2 usage; 3 missing privilege or device; 4 interface in use.
+Environment: WG_PROCESS_FOREGROUND=1 as -f; LOG_LEVEL=silent|error|verbose; SALLYPORT_OFFLOAD.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+_USAGE = "usage: sallyport-wg [-f|--foreground] IFNAME | --version | --help"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words in (["--help"], ["-h"]):
+        print(__doc__.split("\n\n")[0] + "\n\n" + _USAGE)
+        return 0
+    if words == ["--version"]:
+        from appliance import __version__
+
+        print(f"sallyport-wg {__version__}")
+        return 0
+    foreground = os.environ.get("WG_PROCESS_FOREGROUND") == "1"
+    if words and words[0] in ("-f", "--foreground"):
+        foreground = True
+        words = words[1:]
+    if len(words) != 1 or words[0].startswith("-"):
+        print(f"sallyport-wg: {_USAGE}", file=sys.stderr)
+        return 2
+    if not valid_interface_name(words[0]):
+        print(
+            f"sallyport-wg: {words[0]!r} is no interface name: 1 to 15 characters, no '/' and no space",
+            file=sys.stderr,
+        )
+        return 2
+    return _serve(words[0], lambda: None) if foreground else _daemon(words[0])
+
+
+def valid_interface_name(name: str) -> bool:
+    """Whether the kernel would take the name (it also takes %d for a number of its own choice)."""
+    return 0 < len(name.encode()) <= 15 and name not in (".", "..") and not set(name) & set("/ \t\n:")
+
+
+def _daemon(name: str) -> int:
+    """Fork; the parent returns when the child is ready or has failed, with the child's code."""
+    read_end, write_end = os.pipe()
+    if os.fork() > 0:
+        os.close(write_end)
+        with os.fdopen(read_end, "rb") as pipe:
+            word = pipe.read(1)
+        return word[0] if word else 1
+    os.close(read_end)
+    os.setsid()
+
+    def ready() -> None:
+        silence()
+        os.write(write_end, b"\0")
+        os.close(write_end)
+
+    code = _serve(name, ready)
+    if code != 0:
+        try:
+            os.write(write_end, bytes([code]))
+        except OSError:  # the parent heard "ready" long ago
+            os._exit(code)
+    os._exit(code)
+
+
+def silence() -> None:
+    """Let go of the terminal: whoever started us may close it."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+    os.chdir("/")
+
+
+def _serve(name: str, ready: Callable[[], None]) -> int:
+    """Serve the interface to its end; `ready` is called once it exists and can be configured."""
+    import logging
+
+    from appliance import log
+    from appliance.errors import UserError, cause_of
+
+    levels = {"silent": logging.CRITICAL, "error": logging.ERROR, "verbose": logging.DEBUG}
+    log.setup(levels.get(os.environ.get("LOG_LEVEL", "error"), logging.ERROR), sys.stderr)
+    try:
+        import trio
+
+        from appliance.wg_serve import serve
+
+        trio.run(serve, name, ready)
+    except KeyboardInterrupt:
+        return 0
+    except BaseException as failure:
+        cause = cause_of(failure)
+        if not isinstance(cause, UserError):
+            raise
+        print(f"sallyport-wg: {cause}", file=sys.stderr)
+        return cause.exit_code
+    return 0
