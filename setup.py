@@ -1,0 +1,3 @@
+from setuptools import setup
+
+setup(cffi_modules=["crypto_ext/build.py:ffibuilder"])
