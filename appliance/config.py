@@ -1,0 +1,305 @@
+"""What `up` can be told: a table of keys, read from options, then a TOML file, then defaults.
+
+One flat TOML file; each key of `KEYS` is also an option of `up` where that makes sense. A value is judged
+in one place, whoever gave it, and every refusal is one `UsageError` line that says where the value stood.
+An unknown key is an error that names the nearest known one: a misspelt key that is silently ignored
+would run an exit that is not the one its operator described.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from appliance.errors import UsageError
+from appliance.log import LEVELS, escaped
+
+DEFAULT_STATE_DIR: Final = "/var/lib/sallyport"
+
+# The same form as `region` has in the session API (api/models.py).
+REGION_FORM: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+# As wireguard-tools: what can stand in a file name of the control socket, in /proc/sys and in a shell.
+_NEW_INTERFACE_FORM: Final = re.compile(r"[A-Za-z0-9_=+.-]{1,15}")
+# Directories of /proc/sys/net/*/conf that are no interfaces.
+_RESERVED_NAMES: Final = frozenset({".", "..", "all", "default"})
+_HOST_NAME_FORM: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+class HostPort(NamedTuple):
+    """An address to listen on; the host without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class UpConfig:
+    """Everything `appliance.main.up` needs to know; None means "find one"."""
+
+    interface: str
+    listen_port: int
+    api: HostPort
+    public_ip: IPv4Address | IPv6Address | None
+    region: str
+    egress: str | None
+    pool: IPv4Network | None
+    state_dir: Path
+    dns: tuple[str, ...]
+    log_level: str
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: `read` turns the value of a file into ours or raises ValueError with what it must be."""
+
+    name: str
+    form: str
+    doc: str
+    default: object
+    default_words: str
+    read: Callable[[object], object]
+    option: bool = True
+
+
+def _read_interface(value: object) -> str:
+    text = _string(value)
+    if not _NEW_INTERFACE_FORM.fullmatch(text) or text in _RESERVED_NAMES:
+        raise ValueError("an interface name of 1 to 15 letters, digits and _=+.-")
+    return text
+
+
+def _read_egress(value: object) -> str:
+    # An interface that exists already has whatever name the kernel let through.
+    text = _string(value)
+    bad = any(character in "/:" or character.isspace() for character in text)
+    if bad or not 1 <= len(text.encode(errors="surrogateescape")) <= 15 or text in _RESERVED_NAMES:
+        raise ValueError("the name of an interface, at most 15 characters without spaces and slashes")
+    return text
+
+
+def _read_port(value: object) -> int:
+    # A TOML true is an int to Python, not to a person.
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 65535:
+        raise ValueError("a port number from 0 to 65535 (0: any free port)")
+    return value
+
+
+def _read_host_port(value: object) -> HostPort:
+    text = _string(value)
+    host, colon, port = text.rpartition(":")
+    if colon and re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535:
+        if host.startswith("[") and host.endswith("]"):
+            if isinstance(_address(host[1:-1]), IPv6Address):
+                return HostPort(host[1:-1], int(port))
+        elif re.fullmatch(r"[0-9.]+", host):
+            if isinstance(_address(host), IPv4Address):
+                return HostPort(host, int(port))
+        elif _HOST_NAME_FORM.fullmatch(host):
+            return HostPort(host, int(port))
+    raise ValueError("HOST:PORT with a port from 0 to 65535, IPv6 hosts in brackets")
+
+
+def _read_public_ip(value: object) -> IPv4Address | IPv6Address:
+    address = _address(_string(value))
+    zoned = isinstance(address, IPv6Address) and address.scope_id is not None
+    if address is None or zoned or address.is_unspecified or address.is_multicast:
+        raise ValueError("an IPv4 or IPv6 address that clients can send to")
+    return address
+
+
+def _read_region(value: object) -> str:
+    text = _string(value)
+    if not REGION_FORM.fullmatch(text):
+        raise ValueError("a code of 1 to 32 lower-case letters, digits and dashes")
+    return text
+
+
+def _read_pool(value: object) -> IPv4Network:
+    text = _string(value)
+    problem = "an IPv4 prefix from /8 to /30 without host bits, such as 10.101.0.0/24"
+    if not re.fullmatch(r"[0-9.]+/[0-9]{1,2}", text):
+        raise ValueError(problem)
+    try:
+        network = IPv4Network(text)
+    except ValueError:
+        raise ValueError(problem) from None
+    if not 8 <= network.prefixlen <= 30:
+        raise ValueError(problem)
+    first = network.network_address
+    if first.is_multicast or first.is_loopback or first.is_reserved or first in IPv4Network("0.0.0.0/8"):
+        raise ValueError("an IPv4 prefix whose addresses hosts can have")
+    return network
+
+
+def _read_state_dir(value: object) -> Path:
+    text = _string(value)
+    if not text or "\0" in text:
+        raise ValueError("the path of a directory")
+    return Path(os.path.abspath(text))
+
+
+def _read_dns(value: object) -> tuple[str, ...]:
+    if isinstance(value, list):
+        addresses = [_address(item) if isinstance(item, str) else None for item in value]
+        if None not in addresses:
+            return tuple(str(address) for address in addresses)
+    raise ValueError("a list of IP addresses")
+
+
+def _read_log_level(value: object) -> str:
+    text = _string(value)
+    if text not in LEVELS:
+        raise ValueError("one of " + ", ".join(LEVELS))
+    return text
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a string")
+    return value
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+KEYS: Final = (
+    Key(
+        "state_dir",
+        "path",
+        "where keys, sessions and tokens are kept",
+        Path(DEFAULT_STATE_DIR),
+        DEFAULT_STATE_DIR,
+        _read_state_dir,
+    ),
+    Key("interface", "name", "the tunnel interface to create", "sally0", "sally0", _read_interface),
+    Key("listen_port", "port", "the UDP port of the tunnel; 0: any free port", 51820, "51820", _read_port),
+    Key(
+        "api",
+        "host:port",
+        "where the session API listens; port 0: any free port",
+        HostPort("127.0.0.1", 8080),
+        "127.0.0.1:8080",
+        _read_host_port,
+    ),
+    Key(
+        "public_ip",
+        "address",
+        "the address clients are told, taken as given",
+        None,
+        "the egress interface's",
+        _read_public_ip,
+    ),
+    Key("region", "code", "the region code this exit goes by", "local", "local", _read_region),
+    Key(
+        "egress",
+        "iface",
+        "the interface that traffic leaves by",
+        None,
+        "the default route's",
+        _read_egress,
+    ),
+    Key(
+        "pool",
+        "prefix",
+        "the IPv4 prefix, /8 to /30, that client addresses come from",
+        None,
+        "a free one",
+        _read_pool,
+    ),
+    Key(
+        "dns",
+        "list of addresses",
+        "name servers written into client configurations",
+        (),
+        "none",
+        _read_dns,
+        option=False,
+    ),
+    Key(
+        "log_level",
+        "word",
+        "the least level that is logged: " + ", ".join(LEVELS),
+        "info",
+        "info",
+        _read_log_level,
+        option=False,
+    ),
+)
+
+_BY_NAME: Final = {key.name: key for key in KEYS}
+
+
+def resolve(options: Mapping[str, object], file: Path | None) -> UpConfig:
+    """Options over the file over defaults; `options` has only what was given, by key name."""
+    values: dict[str, Any] = {key.name: key.default for key in KEYS}
+    if file is not None:
+        values.update(read_file(file))
+    for name, value in options.items():
+        values[name] = _judge(_BY_NAME[name], value, f"--{name.replace('_', '-')}")
+    return UpConfig(**values)
+
+
+def read_file(path: Path) -> dict[str, object]:
+    """The keys that a TOML file sets, judged."""
+    values: dict[str, object] = {}
+    for name, value in _parse(path).items():
+        key = _BY_NAME.get(name)
+        if key is None:
+            near = difflib.get_close_matches(name.lower(), _BY_NAME, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else "known keys: " + ", ".join(_BY_NAME)
+            raise UsageError(f"{path}: unknown key {_shown(name)}; {hint}")
+        values[name] = _judge(key, value, f"{path}: {name}")
+    return values
+
+
+def _judge(key: Key, value: object, where: str) -> object:
+    try:
+        return key.read(value)
+    except ValueError as problem:
+        raise UsageError(f"{where}: must be {problem}, not {_shown(value)}") from None
+
+
+def _parse(path: Path) -> dict[str, object]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        return tomllib.loads(raw.decode())
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}:{_line(raw, error.start)}: not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        said = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error), re.DOTALL)
+        what = said[1] if said else str(error)
+        line = int(said[2]) if said and said[2] else _line(raw.rstrip(), len(raw))
+        raise UsageError(f"{path}:{line}: {what}") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, arrays in arrays in arrays
+        raise UsageError(f"{path}:1: too large or too deep to read") from None
+
+
+def _line(raw: bytes, position: int) -> int:
+    return raw.count(b"\n", 0, position) + 1
+
+
+def _shown(value: object) -> str:
+    try:
+        text = escaped(value if isinstance(value, str) else repr(value))
+    except ValueError:  # Python refuses to write out numbers of thousands of digits
+        text = "a huge number"
+    text = text if len(text) <= 60 else text[:57] + "..."
+    return f"'{text}'" if isinstance(value, str) else text
