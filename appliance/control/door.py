@@ -56,7 +56,7 @@ class Control:
     async def list_tokens(self) -> list[TokenView]:
         raise NotImplementedError
 
-    async def revoke_token(self, id: str) -> None:
+    async def revoke_token(self, token_id: str) -> None:
         raise NotImplementedError
 
     async def ensure_operator_token(self, state_dir: Path) -> OperatorToken:
@@ -70,10 +70,10 @@ class Control:
     ) -> CreatedSession:
         raise NotImplementedError
 
-    async def session(self, account: Account, id: str) -> SessionView:
+    async def session(self, account: Account, session_id: str) -> SessionView:
         raise NotImplementedError
 
-    async def end_session(self, account: Account | None, id: str, reason: str) -> SessionView:
+    async def end_session(self, account: Account | None, session_id: str, reason: str) -> SessionView:
         raise NotImplementedError
 
     async def usage(self, account: Account) -> UsageView:
