@@ -1,0 +1,48 @@
+"""Session indices: the random 32-bit names under which the other side addresses us.
+
+WireGuard paper, section 5.4. An index is unpredictable and unique over every handshake in flight and
+every session, because it is all that a received message names its receiver by. A handshake's index
+becomes its session's. The owner of the table is told by `in_use` about indices that live in the data
+plane: Python's picture of those may lag behind for a moment (see `keypairs`), and an index must not
+be given out while either side still uses it.
+
+Index 0 is never given: where indices are listed, 0 stands for "none".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from appliance.core.messages import INDEX_BYTES
+
+Owner = TypeVar("Owner")
+
+
+class IndexTable(Generic[Owner]):
+    """Which indices are taken, and by whom."""
+
+    def __init__(self, random: Callable[[int], bytes], in_use: Callable[[int], bool]) -> None:
+        """`random` gives that many secret random bytes; `in_use` asks the data plane about an index."""
+        self._random = random
+        self._in_use = in_use
+        self._owners: dict[int, Owner] = {}
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def reserve(self, owner: Owner) -> int:
+        """A fresh index that belongs to `owner` until it is released."""
+        while True:
+            index = int.from_bytes(self._random(INDEX_BYTES), "little")
+            if index != 0 and index not in self._owners and not self._in_use(index):
+                self._owners[index] = owner
+                return index
+
+    def release(self, index: int) -> None:
+        """Give up a reserved index (KeyError when it is not one)."""
+        del self._owners[index]
+
+    def find(self, index: int) -> Owner | None:
+        """Who reserved `index`, if anybody."""
+        return self._owners.get(index)
