@@ -1,0 +1,72 @@
+"""The interface as the session door sees it: counters in the slot, endpoint taken up again from it."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from appliance.device.sessions import SessionPeers, endpoint_in_slot
+from appliance.pump import Endpoint
+from tests.appliance.device.pair import running_side, udp_packet
+
+
+def empty_slot() -> memoryview:
+    return memoryview(bytearray(256)).cast("Q")
+
+
+async def test_a_session_counts_into_its_slot_and_leaves_its_endpoint_there() -> None:
+    slot = empty_slot()
+    async with running_side("10.9.0.1") as exit_side, running_side("10.9.0.2") as client:
+        sessions = SessionPeers(exit_side.device)
+        await sessions.add_session(client.identity.public_key, IPv4Address("10.9.0.2"), slot)
+        client.connect(exit_side, with_endpoint=True)
+        up = udp_packet("10.9.0.2", "10.9.0.1", b"up")
+        await client.send(up)
+        assert await exit_side.receive() == up
+        down = udp_packet("10.9.0.1", "10.9.0.2", b"down, longer")
+        await exit_side.send(down)
+        assert await client.receive() == down
+        assert (slot[6], slot[7]) == (len(down), len(up))
+        assert endpoint_in_slot(slot) == Endpoint(IPv4Address("127.0.0.1"), client.device.listen_port)
+
+        await sessions.remove_session(client.identity.public_key)
+        final = slot.tobytes()
+        await client.send(up)
+        assert await exit_side.nothing_arrives()
+        assert slot.tobytes() == final
+        await sessions.remove_session(client.identity.public_key)  # gone already: no error
+
+
+async def test_a_slot_left_by_a_killed_process_lets_the_exit_speak_first() -> None:
+    slot = empty_slot()
+    async with running_side("10.9.0.1") as exit_side, running_side("10.9.0.2") as client:
+        client.connect(exit_side, with_endpoint=False)
+        left = struct.pack("=HHI16s", 4, client.device.listen_port, 0, IPv4Address("127.0.0.1").packed)
+        slot[13:16] = memoryview(left).cast("Q")
+        slot[6] = 1000
+        await SessionPeers(exit_side.device).add_session(client.identity.public_key, IPv4Address("10.9.0.2"), slot)
+        down = udp_packet("10.9.0.1", "10.9.0.2", b"after the crash")
+        await exit_side.send(down)
+        assert await client.receive() == down
+        assert slot[6] == 1000 + len(down)
+
+
+async def test_a_key_that_is_a_peer_already_is_refused_and_changes_nothing() -> None:
+    async with running_side("10.9.0.1") as exit_side:
+        sessions = SessionPeers(exit_side.device)
+        await sessions.add_session(b"k" * 32, IPv4Address("10.9.0.2"), empty_slot())
+        with pytest.raises(ValueError, match="peer already"):
+            await sessions.add_session(b"k" * 32, IPv4Address("10.9.0.3"), empty_slot())
+        with pytest.raises(ValueError, match="our own"):
+            await sessions.add_session(exit_side.identity.public_key, IPv4Address("10.9.0.3"), empty_slot())
+        assert len(exit_side.device.peers) == 1
+
+
+def test_an_ipv6_endpoint_is_read_with_its_scope() -> None:
+    slot = empty_slot()
+    address = IPv6Address("fe80::1")
+    slot[13:16] = memoryview(struct.pack("=HHI16s", 6, 51820, 3, address.packed)).cast("Q")
+    assert endpoint_in_slot(slot) == Endpoint(address, 51820, 3)
+    assert endpoint_in_slot(empty_slot()) is None
