@@ -1,4 +1,4 @@
-"""`sallyport-wg [-f] IFNAME`: a drop-in for `wireguard-go`, so that wg-quick, `wg` and scripts find what they know.
+"""`sallyport-wg [-f] IFNAME`: a userspace WireGuard interface, started like `wireguard-go`.
 
 Creates the TUN and the control socket, and only then lets the command return 0 while a child serves on
 (`-f` stays in the foreground). It ends when the interface is deleted, when its control socket is

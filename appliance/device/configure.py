@@ -75,7 +75,7 @@ def _set_private_key(device: Device, key: bytes) -> None:
     current = device.peers.identity
     if identity is not None and current is not None and identity.private_key == current.private_key:
         return  # the same key again must not break the sessions in use
-    device.peers.set_identity(identity, boottime_ns())
+    device.set_identity(identity)
 
 
 def _apply_peer(device: Device, change: PeerChange) -> None:
@@ -90,7 +90,7 @@ def _apply_peer(device: Device, change: PeerChange) -> None:
             return
         record = peers.add(change.public_key)
     if change.preshared_key is not None:
-        peers.set_preshared_key(record, change.preshared_key)
+        record.brain.set_preshared_key(change.preshared_key)
     if change.endpoint is not None:
         device.pump.set_endpoint(record.handle, _endpoint(*change.endpoint))
     for step in change.allowed_ips:
@@ -137,7 +137,7 @@ def _peer_state(device: Device, record: PeerRecord) -> PeerState:
     view = device.pump.peer(record.handle)
     return PeerState(
         public_key=record.public_key,
-        preshared_key=record.preshared_key,
+        preshared_key=record.brain.preshared_key,
         endpoint=_endpoint_text(view.endpoint),
         handshake_wall_ns=view.handshake_wall_ns,
         tx_bytes=view.tx_bytes,

@@ -26,6 +26,7 @@ from appliance.core.actions import (
     SendResponse,
 )
 from appliance.core.messages import BadMessage
+from appliance.core.noise import Identity
 from appliance.device.peers import PeerRecord, PeerTable
 from appliance.log import event
 from appliance.net.udp import UdpSockets, open_udp
@@ -64,6 +65,7 @@ class Device:
         self._timers: list[tuple[int, int]] = []  # (deadline, handle), stale entries allowed
         self._timer = BoottimeTimer()
         self._noticed = Notice(0)
+        self._pong = trio.Event()
 
     # ---- sockets ---------------------------------------------------------------------------------------
 
@@ -94,6 +96,12 @@ class Device:
             self.sockets.set_fwmark(mark)
         self.pump.forget_source(0)
 
+    def set_identity(self, identity: Identity | None) -> None:
+        """A new private key, or none; whoever waits for a key gets a handshake under the new one."""
+        self.peers.set_identity(identity, boottime_ns())
+        for record in self.peers:
+            self.perform(record)
+
     # ---- the loops -------------------------------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -117,12 +125,20 @@ class Device:
             self.sockets.close()
             self.sockets = None
 
+    async def pump_answers(self) -> None:
+        """Return once the pump thread has answered a ping; for the watchdog."""
+        self._pong = trio.Event()
+        self.pump.ping()
+        await self._pong.wait()
+
     async def _hear_upward(self) -> None:
         while True:
             await trio.lowlevel.wait_readable(self.pump.up_fd)
             events = self.pump.take_events()
             if events & Event.COUNTED and self._on_counted is not None:
                 self._on_counted()
+            if events & Event.PONG:
+                self._pong.set()
             if events & Event.NOTICE:
                 self._say_notices()
             for handle, bits in self.pump.take_pending():
@@ -142,8 +158,7 @@ class Device:
                 if record is None or record.timer_ns != deadline:
                     continue
                 record.timer_ns = None
-                if record.brain is not None:
-                    record.brain.handle_timer(now, wall_ns())
+                record.brain.handle_timer(now, wall_ns())
                 self.perform(record)
             self._arm()
 
@@ -158,7 +173,7 @@ class Device:
 
     def _pending(self, handle: int, bits: int) -> None:
         record = self.peers.by_handle(handle)
-        if record is None or record.brain is None:
+        if record is None:
             return
         if bits & Pending.CONFIRMED:
             record.brain.confirmed(boottime_ns(), wall_ns())
@@ -182,7 +197,7 @@ class Device:
             return
         opened = identity.open_initiation_untrusted(datagram.data)
         record = self.peers.find(opened.public_key)
-        if record is None or record.brain is None:
+        if record is None:
             return
         now = boottime_ns()
         if record.brain.receive_initiation(opened, now, wall_ns()):
@@ -204,11 +219,8 @@ class Device:
 
     def perform(self, record: PeerRecord) -> None:
         """Carry out a brain's actions and note its next deadline; to be called after each call into it."""
-        brain = record.brain
-        if brain is None:
-            return
         now = boottime_ns()
-        for action in brain.take_actions():
+        for action in record.brain.take_actions():
             match action:
                 case SendInitiation(message, retry):
                     self._send(record, message, retry=retry, now_ns=now)
@@ -231,7 +243,7 @@ class Device:
                     self.pump.erase_keys(record.handle)
                 case DropStaged():
                     self.pump.drop_staged(record.handle)
-        deadline = brain.next_timer()
+        deadline = record.brain.next_timer()
         if deadline is not None and (record.timer_ns is None or deadline < record.timer_ns):
             record.timer_ns = deadline
             heapq.heappush(self._timers, (deadline, record.handle))
@@ -243,7 +255,9 @@ class Device:
         except OSError as refusal:
             # The brain's retransmit timer runs on: a network that is down now may be up in 5 s.
             if refusal.errno != errno.EDESTADDRREQ:
-                event(_log, logging.DEBUG, "handshake message not sent", error=os.strerror(refusal.errno or 0))
+                event(
+                    _log, logging.DEBUG, "handshake message not sent", error=os.strerror(refusal.errno or 0)
+                )
 
     def _arm(self) -> None:
         self._timer.arm(self._timers[0][0] if self._timers else None)

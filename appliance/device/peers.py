@@ -3,7 +3,7 @@
 A peer exists in C (data path: keys, endpoint, counters, allowed-ips), in `core/peer.py` (handshake
 brain) and here (configuration, in the order in which it was given, because `wg show` prints it so).
 Only this table adds, changes and removes peers, so the three cannot drift apart. A device without a
-private key has peers but no brains: they appear when the key does.
+private key has peers whose brains are mute.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from appliance.core.indices import IndexTable
 from appliance.core.noise import Identity
 from appliance.core.peer import Peer
-from appliance.core.uapi_text import ZERO_KEY, Network
+from appliance.core.uapi_text import Network
 from appliance.pump import Pump
 
 
@@ -25,10 +25,9 @@ class PeerRecord:
     public_key: bytes
     handle: int
     is_session: bool
-    preshared_key: bytes = ZERO_KEY
+    brain: Peer
     keepalive_seconds: int = 0
     allowed_ips: dict[Network, None] = field(default_factory=dict)
-    brain: Peer | None = None
     timer_ns: int | None = None
 
 
@@ -41,7 +40,7 @@ class PeerTable:
         self._by_key: dict[bytes, PeerRecord] = {}
         self._by_handle: dict[int, PeerRecord] = {}
         self._owner: dict[Network, PeerRecord] = {}
-        self.indices = IndexTable(random, pump.index_in_use)
+        self.indices: IndexTable[Peer] = IndexTable(random, pump.index_in_use)
         self.identity: Identity | None = None
 
     def __iter__(self) -> Iterator[PeerRecord]:
@@ -66,15 +65,17 @@ class PeerTable:
         """Whether that is this device's own public key."""
         return self.identity is not None and public_key == self.identity.public_key
 
-    def add(self, public_key: bytes, *, slot: memoryview | None = None, is_session: bool = False) -> PeerRecord:
+    def add(
+        self, public_key: bytes, *, slot: memoryview | None = None, is_session: bool = False
+    ) -> PeerRecord:
         """A new peer. `ValueError` when the key is a peer already or is our own."""
         if public_key in self._by_key or self.is_own_key(public_key):
             raise ValueError("that key is a peer already, or our own")
         handle = self._pump.add_peer(public_key, slot)
-        record = PeerRecord(public_key, handle, is_session)
+        brain = Peer(identity=self.identity, public_key=public_key, indices=self.indices, random=self._random)
+        record = PeerRecord(public_key, handle, is_session, brain)
         self._by_key[public_key] = record
         self._by_handle[handle] = record
-        self._give_brain(record)
         return record
 
     def remove(self, record: PeerRecord) -> None:
@@ -84,9 +85,7 @@ class PeerTable:
         del self._by_handle[record.handle]
         for network in record.allowed_ips:
             del self._owner[network]
-        if record.brain is not None:
-            record.brain.close()
-            record.brain = None
+        record.brain.close()
 
     def allow(self, record: PeerRecord, network: Network) -> None:
         """Give a prefix to a peer, taking it from whichever peer has it."""
@@ -113,12 +112,6 @@ class PeerTable:
             del self._owner[network]
         record.allowed_ips.clear()
 
-    def set_preshared_key(self, record: PeerRecord, key: bytes) -> None:
-        """From the next handshake on; the session in use goes on."""
-        record.preshared_key = key
-        if record.brain is not None:
-            record.brain.set_preshared_key(key)
-
     def set_identity(self, identity: Identity | None, now_ns: int) -> None:
         """A new private key, or none: every peer must shake hands anew, our own key is no peer."""
         self.identity = identity
@@ -129,21 +122,4 @@ class PeerTable:
                 self.remove(twin)
         for record in self:
             self._pump.expire_keys(record.handle)
-            if identity is None:
-                if record.brain is not None:
-                    record.brain.close()
-                    record.brain = None
-            elif record.brain is None:
-                self._give_brain(record)
-            else:
-                record.brain.set_identity(identity, now_ns)
-
-    def _give_brain(self, record: PeerRecord) -> None:
-        if self.identity is not None:
-            record.brain = Peer(
-                identity=self.identity,
-                public_key=record.public_key,
-                indices=self.indices,
-                random=self._random,
-                preshared_key=record.preshared_key,
-            )
+            record.brain.set_identity(identity, now_ns)

@@ -13,7 +13,9 @@ from appliance.filewatch import wait_removed
 
 
 @pytest.mark.parametrize("how", ["unlink", "rename away", "replace"])
-async def test_returns_when_the_name_no_longer_means_the_file(tmp_path: Path, nursery: trio.Nursery, how: str) -> None:
+async def test_returns_when_the_name_no_longer_means_the_file(
+    tmp_path: Path, nursery: trio.Nursery, how: str
+) -> None:
     path = tmp_path / "x.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))

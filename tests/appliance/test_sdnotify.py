@@ -12,7 +12,9 @@ from appliance.sdnotify import notify, watchdog_interval_seconds
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_the_manager_hears_one_datagram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abstract: bool) -> None:
+def test_the_manager_hears_one_datagram(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abstract: bool
+) -> None:
     address = f"@sallyport-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address.replace("@", "\0", 1) if abstract else address)

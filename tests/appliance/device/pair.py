@@ -16,7 +16,6 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import trio
 
-from appliance.clock import boottime_ns
 from appliance.core.noise import Identity
 from appliance.device.device import Device
 from appliance.device.peers import PeerRecord
@@ -86,7 +85,7 @@ async def running_side(address: str, *, with_key: bool = True) -> AsyncIterator[
         device.pump.set_tun(tun.fileno(), 0, 1420)
         identity = Identity(os.urandom(32))
         if with_key:
-            device.peers.set_identity(identity, boottime_ns())
+            device.set_identity(identity)
         async with trio.open_nursery() as nursery:
             await nursery.start(device.run)
             with trio.socket.from_stdlib_socket(inside) as stream:

@@ -78,7 +78,7 @@ async def test_our_own_key_is_no_peer_whichever_comes_first(device: Device) -> N
 
 
 async def test_the_private_key_is_clamped_shown_and_removed_by_zero(device: Device) -> None:
-    await set_(device, f"private_key={(b'\xff' * 32).hex()}", f"public_key={A.hex()}")
+    await set_(device, f"private_key={(bytes([255]) * 32).hex()}", f"public_key={A.hex()}")
     shown = get(device).splitlines()[0]
     assert shown == "private_key=" + (b"\xf8" + b"\xff" * 30 + b"\x7f").hex()
     await set_(device, f"private_key={'0' * 64}")

@@ -46,7 +46,9 @@ async def test_a_slot_left_by_a_killed_process_lets_the_exit_speak_first() -> No
         left = struct.pack("=HHI16s", 4, client.device.listen_port, 0, IPv4Address("127.0.0.1").packed)
         slot[13:16] = memoryview(left).cast("Q")
         slot[6] = 1000
-        await SessionPeers(exit_side.device).add_session(client.identity.public_key, IPv4Address("10.9.0.2"), slot)
+        await SessionPeers(exit_side.device).add_session(
+            client.identity.public_key, IPv4Address("10.9.0.2"), slot
+        )
         down = udp_packet("10.9.0.1", "10.9.0.2", b"after the crash")
         await exit_side.send(down)
         assert await client.receive() == down
