@@ -127,14 +127,15 @@ class Windows:
         now = self.rolled(now_ns, live=live)
         return Windows(_anchored(now.traffic, now_ns), _anchored(now.time, now_ns))
 
-    def bytes_settled(self, charge_bytes: int, now_ns: int, *, live: bool) -> Windows:
-        now = self.rolled(now_ns, live=live)
-        return replace(now, traffic=now.traffic.plus(charge_bytes, now_ns))
+    def bytes_settled(self, charge_bytes: int, now_ns: int) -> Windows:
+        traffic = self.traffic.rolled(now_ns, BYTES_WINDOW_NS, in_use=False)
+        return replace(self, traffic=traffic.plus(charge_bytes, now_ns))
 
     def session_ended(self, charge_bytes: int, age_ns: int, now_ns: int) -> Windows:
         """A live session ends now: its last bytes, and all its seconds in this window, are charged."""
-        now = self.bytes_settled(charge_bytes, now_ns, live=True)
-        return replace(now, time=now.time.plus(now.time.overlap_seconds(age_ns, now_ns), now_ns))
+        time = self.time.rolled(now_ns, SECONDS_WINDOW_NS, in_use=True)
+        time = time.plus(time.overlap_seconds(age_ns, now_ns), now_ns)
+        return replace(self.bytes_settled(charge_bytes, now_ns), time=time)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ The pool's first host address is the exit's own; all others up to the broadcast 
 queue at the tail and come back oldest first, so that an address rests as long as the pool allows before
 somebody else gets it (late packets and remembered connections of its last user have died away by then).
 
-`control` keeps one `Leases` in memory and writes each change into the store; after a restart it is built
-again from those rows. Nothing here is proportional to the size of the pool.
+The place in the queue is a number that the store hands out when it writes the end of a lease, so memory
+and rows agree on the order whatever happened at the same moment. `control` keeps one `Leases` in memory;
+after a restart it is built again from the rows. Nothing here is proportional to the size of the pool.
 """
 
 from __future__ import annotations
@@ -26,19 +27,18 @@ class Leases:
         self,
         pool: IPv4Network,
         leased: Iterable[IPv4Address] = (),
-        freed: Iterable[IPv4Address] = (),
+        freed: Iterable[tuple[int, IPv4Address]] = (),
     ) -> None:
-        """`leased` and `freed` (oldest first) come from the rows; what lies outside the pool is left out."""
+        """`leased` and `freed` come from the rows; what lies outside the pool is left out."""
         self._own = int(pool.network_address) + 1
         self._end = int(pool.broadcast_address)
         # Each leased address with the queue number it came with, so that `put_back` restores the order.
         self._leased = {int(address): _NEVER for address in leased if self.holds(address)}
-        free = [int(address) for address in freed if self.holds(address) and int(address) not in self._leased]
-        self._queue = [(number, address) for number, address in enumerate(free, start=_NEVER + 1)]
-        self._last_number = len(self._queue)
+        self._queue = [(number, int(address)) for number, address in freed if self.holds(address)]
+        heapq.heapify(self._queue)
         # The ascending walk over the never leased: it has come to _next, and steps over _known beyond.
         self._next = self._own + 1
-        self._known = self._leased.keys() | set(free)
+        self._known = self._leased.keys() | {address for _, address in self._queue}
 
     @property
     def own(self) -> IPv4Address:
@@ -66,11 +66,10 @@ class Leases:
         """Undo a `take` that came to nothing: the address stands again where it stood."""
         heapq.heappush(self._queue, (self._leased.pop(int(address)), int(address)))
 
-    def free(self, address: IPv4Address) -> None:
-        """End a lease: the address goes to the tail of the queue."""
+    def free(self, address: IPv4Address, number: int) -> None:
+        """End a lease: the address queues with the number (1, 2, ...) that the store gave to this end."""
         del self._leased[int(address)]
-        self._last_number += 1
-        heapq.heappush(self._queue, (self._last_number, int(address)))
+        heapq.heappush(self._queue, (number, int(address)))
 
     def _walk(self) -> int | None:
         while self._next < self._end:
