@@ -1,0 +1,90 @@
+"""iperf3 as a measuring instrument: one run, one number, always as the *receiver* counted it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from bench.lab import Host
+from bench.process import LabError, Process, wait_for
+
+PORT = 5201
+# What Linux ships. Some machines are set to bbr, whose pacing would measure bbr; a root may choose.
+CONGESTION_CONTROL = "cubic"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What to send: TCP over some streams, or UDP datagrams as fast as the sender can.
+
+    `reverse` lets the server send, which makes it a download from the client's point of view.
+    """
+
+    streams: int = 1
+    udp_bytes: int | None = None
+    reverse: bool = False
+
+    @property
+    def unit(self) -> str:
+        return "Gb/s" if self.udp_bytes is None else "packets/s"
+
+
+def arguments(load: Load, address: str, seconds: int) -> list[str]:
+    """The command line of the client."""
+    line = ["iperf3", "-c", address, "-p", str(PORT), "-t", str(seconds), "-P", str(load.streams), "-J"]
+    if load.reverse:
+        line.append("-R")
+    if load.udp_bytes is None:
+        line += ["-C", CONGESTION_CONTROL]
+    else:
+        line += ["-u", "-b", "0", "-l", str(load.udp_bytes)]
+    return line
+
+
+def figure(report: dict[str, Any], load: Load) -> float:
+    """The one number of iperf3's JSON report: received Gb/s, or datagrams delivered per second."""
+    if "error" in report:
+        raise LabError(f"iperf3: {report['error']}")
+    received = report["end"]["sum_received"]
+    if load.udp_bytes is None:
+        return float(received["bits_per_second"]) / 1e9
+    # Counted by what arrived: a loss at the very end leaves no gap that could be counted as lost.
+    return int(received["bytes"]) / load.udp_bytes / float(received["seconds"])
+
+
+class Server:
+    """`iperf3 -s` on a host, kept running; a client may come again and again."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._process = self._start()
+
+    def _start(self) -> Process:
+        process = self._host.start("iperf3", "-s", "-p", str(PORT))
+        wait_for(lambda: self._host.listens(PORT), "iperf3 server listens")
+        return process
+
+    def restart(self) -> None:
+        """A server whose client vanished may stay busy with it: take a new one."""
+        self._process.kill()
+        wait_for(lambda: not self._host.listens(PORT), "the old iperf3 server is gone")
+        self._process = self._start()
+
+
+def measure(client: Host, server: Server, address: str, load: Load, seconds: int) -> float:
+    """One run from `client` to the server at `address`; tried twice: a lost control packet spoils a run."""
+    try:
+        return _measure(client, address, load, seconds)
+    except LabError:
+        server.restart()
+        return _measure(client, address, load, seconds)
+
+
+def _measure(client: Host, address: str, load: Load, seconds: int) -> float:
+    done = client.run(*arguments(load, address, seconds), check=False, seconds=seconds + 20)
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        raise LabError(f"iperf3 to {address}: no report: {done.stderr.strip()[:200]}") from None
+    return figure(report, load)
