@@ -1,0 +1,96 @@
+"""Statistics, gates and verdicts of a bench, without measuring anything."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.rows import Row, Verdict, report, spread, table, verdict
+
+KEYS = ["name", "unit", "better", "ours", "peer", "limit", "ratio", "spread", "gate", "aim", "holds"]
+
+
+def row(ours, peer, *, gate=1.0, better="higher", limit=()):
+    return Row("a row", "Gb/s", better, tuple(ours), tuple(peer), tuple(limit), gate, 3.5)
+
+
+def test_json_has_exactly_the_published_keys_in_order():
+    said = report("tunnel", {"cpu": "x"}, [row([2.0], [1.0])])
+    assert list(said) == ["bench", "machine", "rows"]
+    assert list(said["rows"][0]) == KEYS
+    assert json.loads(json.dumps(said)) == said
+
+
+def test_figures_are_medians_and_the_ratio_is_theirs():
+    said = row([1, 9, 3], [2, 2, 50], limit=[10, 20, 30]).as_json()
+    assert (said["ours"], said["peer"], said["limit"], said["ratio"]) == (3, 2, 20, 1.5)
+
+
+def test_limit_is_null_without_samples_and_holds_is_null_without_gate():
+    said = row([1], [1], gate=None).as_json()
+    assert said["limit"] is None
+    assert said["holds"] is None
+    assert said["gate"] is None
+
+
+def test_spread_is_the_worse_of_the_two():
+    assert spread([1.0, 2.0, 3.0]) == 1.0
+    assert row([10, 10, 10], [1, 2, 3]).spread == 1.0
+    assert row([1, 2, 3], [10, 10, 10]).spread == 1.0
+
+
+@pytest.mark.parametrize(
+    ("better", "ours", "holds"),
+    [("higher", 1.0, True), ("higher", 0.99, False), ("lower", 1.0, True), ("lower", 1.01, False)],
+)
+def test_gate_is_inclusive_in_both_directions(better, ours, holds):
+    assert row([ours], [1.0], better=better).holds is holds
+
+
+def test_verdict_holds_fails_and_noisy():
+    good, bad = row([2, 2.1], [1, 1.1]), row([1, 1.1], [2, 2.1])
+    noisy = row([1.0, 2.0], [1.0, 2.0])
+    assert verdict([good]) is Verdict.HOLDS
+    assert verdict([good, bad]) is Verdict.FAILS
+    assert verdict([good, noisy]) is Verdict.NOISY
+    assert verdict([noisy, bad]) is Verdict.FAILS
+    assert verdict([row([1], [2], gate=None)]) is Verdict.HOLDS
+
+
+def test_wide_ranges_that_do_not_overlap_are_a_verdict():
+    wide = row([5.0, 9.0], [1.0, 3.0])
+    assert wide.spread > 0.3
+    assert not wide.too_noisy
+    assert wide.holds
+
+
+def test_the_gate_scales_the_range_that_must_not_overlap():
+    assert row([5.0, 9.0], [1.0, 3.0], gate=2.0).too_noisy
+
+
+def test_a_drifting_bare_figure_makes_a_near_verdict_noisy():
+    assert not row([1.0, 1.1], [1.0, 1.1], limit=[10, 10, 10]).too_noisy
+    assert row([1.0, 1.1], [1.0, 1.1], limit=[10, 10, 16]).too_noisy
+
+
+@given(
+    st.lists(st.floats(0.1, 1e6), min_size=1), st.lists(st.floats(0.1, 1e6), min_size=1), st.floats(0.5, 4)
+)
+def test_a_judged_gate_never_contradicts_its_samples(ours, peer, gate):
+    it = row(ours, peer, gate=gate)
+    if min(ours) >= max(peer) * gate:
+        assert it.holds or it.ratio == pytest.approx(gate)
+    if max(ours) < min(peer) * gate:
+        assert it.holds is False or it.ratio == pytest.approx(gate)
+
+
+def test_table_shows_each_row_once_with_its_verdict():
+    text = table([row([2000.0], [1000.0], limit=[5.0]), row([0.5], [1.0])])
+    head, first, second = text.splitlines()
+    assert head.split() == ["ours", "peer", "limit", "unit", "ratio", "spread", "gate", "aim"]
+    assert "2,000" in first
+    assert first.endswith("holds")
+    assert second.endswith("FAILS")
