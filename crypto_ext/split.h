@@ -1,8 +1,9 @@
 /* Splitting a superpacket that the TUN handed us whole (spec/wireguard.md 3.7, "split").
  *
  * sp_split_begin checks everything that came from the kernel against the bytes themselves; after it
- * the other two cannot fail. A packet without GSO is one segment, whose checksum is completed in place
- * when the header asks for that (NEEDS_CSUM). */
+ * the other two cannot fail. A packet without GSO (or whose payload fits one segment) is one segment,
+ * whose checksum is completed in place when the header asks for that (NEEDS_CSUM): it may be used where
+ * it stands, `packet_len` bytes of it (bytes beyond its own IP length are cut). */
 #ifndef SALLYPORT_SPLIT_H
 #define SALLYPORT_SPLIT_H
 
@@ -34,8 +35,10 @@ struct sp_split {
     size_t header_len;  /* network + transport header: what every segment repeats */
     size_t gso_size;    /* payload bytes of each segment but the last */
     size_t segments;
-    uint8_t kind;       /* SP_GSO_*, without the ECN bit */
+    uint8_t kind;       /* SP_GSO_*, without the ECN bit; SP_GSO_NONE when there is one segment */
     uint8_t network_len;
+    uint8_t without_sum; /* IPv4 UDP that carries no checksum: its segments carry none either */
+    uint64_t pseudo;     /* sum of the pseudo-header without the length */
 };
 
 /* Number of segments (>= 1), or -EINVAL. packet is written to only to complete a checksum. */

@@ -1,0 +1,204 @@
+/* Splitting a superpacket into the packets that the kernel would have emitted for it.
+ *
+ * The TUN hands over what its transport stack or a forwarded GRO batch left whole: one set of headers,
+ * one payload, and a virtio_net_hdr saying how to cut. Every segment repeats the headers; IPv4 length,
+ * id and header checksum, IPv6 payload length, TCP sequence number and flags, UDP length and the
+ * transport checksum differ. FIN and PSH belong to the last segment, CWR to the first.
+ *
+ * hdr_len of the virtio_net_hdr is not used: it is a hint that some kernels get wrong. Where the
+ * transport header lies is read from the packet itself, through IPv6 extension headers too, and
+ * csum_start must agree with it. */
+#define _DEFAULT_SOURCE /* endian.h */
+#include "split.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include "checksum.h"
+#include "ip.h"
+
+enum {
+    PROTOCOL_TCP = 6,
+    PROTOCOL_UDP = 17,
+    TCP_HEADER_BYTES = 20,
+    TCP_SEQUENCE = 4,
+    TCP_FLAGS = 13,
+    TCP_CHECKSUM = 16,
+    UDP_HEADER_BYTES = 8,
+    UDP_LENGTH = 4,
+    UDP_CHECKSUM = 6,
+    FLAG_FIN = 0x01,
+    FLAG_PSH = 0x08,
+    FLAG_CWR = 0x80,
+    IPV4_FRAGMENT = 0x3fff, /* more-fragments and the offset */
+    EXT_HOP_BY_HOP = 0,
+    EXT_ROUTING = 43,
+    EXT_DESTINATION = 60
+};
+
+static inline uint16_t get16(const uint8_t *p)
+{
+    uint16_t word;
+    memcpy(&word, p, sizeof word);
+    return be16toh(word);
+}
+
+static inline void put16(uint8_t *p, size_t value)
+{
+    uint16_t word = htobe16((uint16_t)value);
+    memcpy(p, &word, sizeof word);
+}
+
+static inline uint32_t get32(const uint8_t *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return be32toh(word);
+}
+
+static inline void put32(uint8_t *p, uint32_t value)
+{
+    value = htobe32(value);
+    memcpy(p, &value, sizeof value);
+}
+
+/* Stores a finished checksum that must not read as "none" (memory order needs no swapping). */
+static inline void put_sum(uint8_t *p, uint64_t sum, int zero_is_none)
+{
+    uint16_t word = (uint16_t)~sp_sum_fold(sum);
+    if (word == 0 && zero_is_none)
+        word = 0xffff;
+    memcpy(p, &word, sizeof word);
+}
+
+/* NEEDS_CSUM: the field holds the pseudo-header sum; add everything from csum_start on. Like the
+ * kernel's own helper this writes 0xFFFF for 0 whatever the protocol, TCP included. */
+static int complete(const struct sp_vnet_hdr *header, const struct sp_ip *ip, uint8_t *packet)
+{
+    size_t start = header->csum_start, field = start + header->csum_offset;
+
+    if (start < ip->header_len || field + 2 > ip->total_len)
+        return -EINVAL;
+    put_sum(packet + field, sp_sum(0, packet + start, ip->total_len - start), 1);
+    return 0;
+}
+
+/* Finds the transport header of a GSO packet: its offset, or -EINVAL when it is not `protocol`.
+ * Sets *routed when a routing header makes the checksum cover another destination than the header's. */
+static int find_transport(const struct sp_ip *ip, const uint8_t *packet, uint8_t protocol, int *routed)
+{
+    size_t at = ip->header_len;
+    uint8_t next = ip->protocol;
+
+    *routed = 0;
+    while (ip->family == 6 && (next == EXT_HOP_BY_HOP || next == EXT_ROUTING || next == EXT_DESTINATION)) {
+        if (at + 8 > ip->total_len)
+            return -EINVAL;
+        *routed |= next == EXT_ROUTING;
+        next = packet[at];
+        at += 8 * (1 + (size_t)packet[at + 1]);
+    }
+    if (next != protocol || at > UINT8_MAX || (ip->family == 4 && (get16(packet + 6) & IPV4_FRAGMENT)))
+        return -EINVAL;
+    return (int)at;
+}
+
+int sp_split_begin(struct sp_split *split, const struct sp_vnet_hdr *header, uint8_t *packet, size_t len)
+{
+    uint8_t kind = header->gso_type & (uint8_t)~SP_GSO_ECN;
+    int needs_sum = header->flags & SP_VNET_NEEDS_CSUM, udp = kind == SP_GSO_UDP_L4, routed, network_len;
+    size_t sum_offset = udp ? UDP_CHECKSUM : TCP_CHECKSUM, transport_len, payload;
+    struct sp_ip ip;
+    uint8_t *transport;
+
+    if (sp_ip_parse_untrusted(&ip, packet, len) != 0)
+        return -EINVAL;
+    *split = (struct sp_split){.packet = packet, .packet_len = ip.total_len, .segments = 1};
+    if (header->gso_type == SP_GSO_NONE)
+        return needs_sum && complete(header, &ip, packet) != 0 ? -EINVAL : 1;
+
+    if ((kind != SP_GSO_TCPV4 && kind != SP_GSO_TCPV6 && !udp) || header->gso_size == 0 ||
+        (kind == SP_GSO_TCPV4 && ip.family != 4) || (kind == SP_GSO_TCPV6 && ip.family != 6))
+        return -EINVAL;
+    network_len = find_transport(&ip, packet, udp ? PROTOCOL_UDP : PROTOCOL_TCP, &routed);
+    if (network_len < 0)
+        return -EINVAL;
+    transport = packet + network_len;
+    if ((size_t)network_len + (udp ? UDP_HEADER_BYTES : TCP_HEADER_BYTES) > ip.total_len)
+        return -EINVAL;
+    transport_len = udp ? (size_t)UDP_HEADER_BYTES : (size_t)(transport[12] >> 4) * 4;
+    if ((!udp && transport_len < TCP_HEADER_BYTES) || (size_t)network_len + transport_len > ip.total_len)
+        return -EINVAL;
+    if (needs_sum && (header->csum_start != network_len || header->csum_offset != sum_offset))
+        return -EINVAL;
+    if (routed && !needs_sum)
+        return -EINVAL; /* then nothing tells which destination the checksum covers */
+
+    payload = ip.total_len - (size_t)network_len - transport_len;
+    if (payload <= header->gso_size)
+        return needs_sum && complete(header, &ip, packet) != 0 ? -EINVAL : 1;
+    split->kind = kind;
+    split->network_len = (uint8_t)network_len;
+    split->header_len = (size_t)network_len + transport_len;
+    split->gso_size = header->gso_size;
+    split->segments = (payload + header->gso_size - 1) / header->gso_size;
+    split->without_sum = udp && ip.family == 4 && !needs_sum && get16(transport + UDP_CHECKSUM) == 0;
+    split->pseudo = sp_sum_pseudo(ip.family, ip.source, ip.destination, udp ? PROTOCOL_UDP : PROTOCOL_TCP, 0);
+    if (routed) { /* what the kernel put into the field, less the length in it */
+        uint16_t whole_len = (uint16_t)~htobe16((uint16_t)(ip.total_len - (size_t)network_len));
+        split->pseudo = sp_sum(sp_sum(0, transport + sum_offset, 2), &whole_len, 2);
+    }
+    return (int)split->segments;
+}
+
+size_t sp_split_len(const struct sp_split *split, size_t segment)
+{
+    size_t before = segment * split->gso_size, left;
+
+    if (split->kind == SP_GSO_NONE)
+        return split->packet_len;
+    left = split->packet_len - split->header_len - before;
+    return split->header_len + (left < split->gso_size ? left : split->gso_size);
+}
+
+void sp_split_copy(const struct sp_split *split, size_t segment, uint8_t *out)
+{
+    size_t len = sp_split_len(split, segment), before = segment * split->gso_size;
+    size_t transport_bytes = len - split->network_len;
+    uint8_t *transport = out + split->network_len;
+    uint16_t length;
+
+    if (split->kind == SP_GSO_NONE) {
+        memcpy(out, split->packet, len);
+        return;
+    }
+    memcpy(out, split->packet, split->header_len);
+    memcpy(out + split->header_len, split->packet + split->header_len + before, len - split->header_len);
+
+    if (out[0] >> 4 == 4) {
+        put16(out + 2, len);
+        put16(out + 4, get16(out + 4) + segment);
+        memset(out + 10, 0, 2);
+        put_sum(out + 10, sp_sum(0, out, split->network_len), 0);
+    } else {
+        put16(out + 4, len - 40);
+    }
+
+    length = htobe16((uint16_t)transport_bytes);
+    if (split->kind == SP_GSO_UDP_L4) {
+        put16(transport + UDP_LENGTH, transport_bytes);
+        memset(transport + UDP_CHECKSUM, 0, 2);
+        if (!split->without_sum)
+            put_sum(transport + UDP_CHECKSUM,
+                    sp_sum(sp_sum(split->pseudo, &length, 2), transport, transport_bytes), 1);
+        return;
+    }
+    put32(transport + TCP_SEQUENCE, get32(transport + TCP_SEQUENCE) + (uint32_t)before);
+    if (segment > 0)
+        transport[TCP_FLAGS] &= (uint8_t)~FLAG_CWR;
+    if (segment + 1 < split->segments)
+        transport[TCP_FLAGS] &= (uint8_t)~(FLAG_FIN | FLAG_PSH);
+    memset(transport + TCP_CHECKSUM, 0, 2);
+    put_sum(transport + TCP_CHECKSUM, sp_sum(sp_sum(split->pseudo, &length, 2), transport, transport_bytes), 0);
+}
