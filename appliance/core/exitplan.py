@@ -1,0 +1,183 @@
+"""What the exit asks of the kernel, as data: one nftables table and a few settings. Pure.
+
+`net/nftables.py` renders and applies the table, `net/forwarding.py` writes the settings; this file alone
+says what they are, so that what clients may reach can be read, and tested, in one place.
+
+Rules of the plan:
+
+* Every rule matches only packets that enter or leave by the tunnel, and every chain's policy is `accept`:
+  the table can forbid something to clients but can never change what else the host forwards.
+* Names, not indices, match the interface: the table stays whole while the interface is away (after a
+  crash) and serves the next one of that name without a change.
+* Clients reach no address of the host (also not to ping it), not each other, and none of FORBIDDEN. What
+  comes back to them must belong to a connection they opened.
+* A forbidden destination is *rejected* (ICMP "administratively prohibited"), not dropped: a program of
+  the client's then fails at once instead of hanging for minutes, and nothing is given away, since the
+  answer is the same whether the address exists or not. The host itself is *dropped*: it does not answer
+  for itself at all. Mail and IRC ports get a TCP reset, which every mail program understands at once.
+* NAT is by `iifname` in postrouting (kernel >= 5.7): whatever entered by the tunnel and leaves by
+  anything else leaves with the host's own address, so no inner address is ever seen outside.
+* TCP's segment size is lowered to what fits the smaller of the two ways (`rt mtu` looks at both), because
+  many networks filter the ICMP messages that would say so.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
+
+Address = IPv4Address | IPv6Address
+
+# Private, link-local and local-host networks, by our own list: a library's idea of "private" has changed
+# between releases and includes networks (198.18.0.0/15, 192.0.0.0/24) that an exit may well reach.
+PRIVATE_V4: Final = tuple(
+    IPv4Network(text)
+    for text in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "127.0.0.0/8",
+    )
+)
+PRIVATE_V6: Final = tuple(IPv6Network(text) for text in ("fc00::/7", "fe80::/10", "::1/128"))
+
+# Beyond the private ones: multicast, and what no packet may be addressed to (the last also holds broadcast).
+FORBIDDEN_V4: Final = (
+    *PRIVATE_V4,
+    IPv4Network("0.0.0.0/8"),
+    IPv4Network("224.0.0.0/4"),
+    IPv4Network("240.0.0.0/4"),
+)
+FORBIDDEN_V6: Final = (*PRIVATE_V6, IPv6Network("ff00::/8"))
+
+# SMTP (25, 465, 587, 2525) and IRC (6660 to 6669, 6697): what gets an exit's address blocked.
+REJECTED_TCP_PORTS: Final = ("25", "465", "587", "2525", "6660-6669", "6697")
+
+TABLE_FAMILY: Final = "inet"
+_TABLE_PREFIX: Final = "sallyport_"
+
+# Stricter than the kernel on purpose: the name stands in rules, where quotes, spaces and a star mean more.
+_INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
+
+
+def is_private(address: Address) -> bool:
+    """Whether only clients of the same network can reach this address."""
+    if isinstance(address, IPv4Address):
+        return any(address in network for network in PRIVATE_V4)
+    return any(address in network for network in PRIVATE_V6)
+
+
+def is_interface_name(name: str) -> bool:
+    """Whether the exit can work with an interface of this name."""
+    return _INTERFACE.fullmatch(name) is not None
+
+
+def table_name(interface: str) -> str:
+    """The table of an interface. Different interfaces have different tables, whatever their names."""
+    return _TABLE_PREFIX + "".join(
+        character if character.isascii() and character.isalnum() else f"_{ord(character):02x}"
+        for character in interface
+    )
+
+
+def table_interface(table: str) -> str | None:
+    """The interface whose table this is, None when it is not a table of ours."""
+    if not table.startswith(_TABLE_PREFIX):
+        return None
+    escaped = table.removeprefix(_TABLE_PREFIX)
+    name = re.sub(r"_([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), escaped)
+    return name if is_interface_name(name) and table_name(name) == table else None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One chain: `hook` is None for a chain that is only jumped to. Rules are in nft's own words."""
+
+    name: str
+    rules: tuple[str, ...]
+    hook: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One nftables table, chains in an order in which each is defined before it is jumped to."""
+
+    family: str
+    name: str
+    chains: tuple[Chain, ...]
+
+
+@dataclass(frozen=True)
+class ExitPlan:
+    """Everything of one exit that does not depend on the moment.
+
+    `egress` is the interface by which clients leave, None while the host has none.
+    """
+
+    interface: str
+    pool: IPv4Network
+    egress: str | None
+    table: Table = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not is_interface_name(self.interface):
+            raise ValueError(f"not an interface name the exit can use: {self.interface!r}")
+        if self.pool.prefixlen > 30:
+            raise ValueError(f"pool {self.pool} has no room for a client: the prefix must be /30 or shorter")
+        object.__setattr__(self, "table", _table(self.interface))
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """The tunnel's own address: the first of the pool."""
+        return self.pool.network_address + 1
+
+    @property
+    def sysctls(self) -> dict[str, str]:
+        """Settings by their path below /proc/sys. Per interface, never `all`: a packet is forwarded when
+        the interface it *entered* by forwards, so clients' packets need the first, answers the second."""
+        interfaces = [self.interface] if self.egress is None else [self.interface, self.egress]
+        return {forwarding_sysctl(name): "1" for name in interfaces}
+
+
+def forwarding_sysctl(interface: str) -> str:
+    """The path below /proc/sys of an interface's IPv4 forwarding (`default` and `all` are names too)."""
+    return f"net/ipv4/conf/{interface}/forwarding"
+
+
+def _table(interface: str) -> Table:
+    enters = f'iifname "{interface}"'
+    leaves = f'oifname "{interface}"'
+    clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"
+    from_clients = Chain(
+        "from_clients",
+        (
+            f"{leaves} counter drop",
+            f"ip daddr {_set(FORBIDDEN_V4)} counter reject with icmpx type admin-prohibited",
+            f"ip6 daddr {_set(FORBIDDEN_V6)} counter reject with icmpx type admin-prohibited",
+            f"tcp dport {_set(REJECTED_TCP_PORTS)} counter reject with tcp reset",
+            clamp,
+        ),
+    )
+    to_clients = Chain("to_clients", ("ct state != { established, related } counter drop", clamp))
+    input_ = Chain("input", (f"{enters} counter drop",), "type filter hook input priority filter")
+    forward = Chain(
+        "forward",
+        (f"{enters} jump from_clients", f"{leaves} jump to_clients"),
+        "type filter hook forward priority filter",
+    )
+    postrouting = Chain(
+        "postrouting",
+        (f'{enters} oifname != "{interface}" counter masquerade',),
+        "type nat hook postrouting priority srcnat",
+    )
+    return Table(
+        TABLE_FAMILY, table_name(interface), (from_clients, to_clients, input_, forward, postrouting)
+    )
+
+
+def _set(members: tuple[object, ...]) -> str:
+    return "{ " + ", ".join(str(member) for member in members) + " }"

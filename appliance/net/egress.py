@@ -1,0 +1,78 @@
+"""By which interface clients leave, and under which address of it.
+
+Who calls it: `exit.py`. `--egress` names the interface, else it is the default route's (IPv4 first, since
+clients have IPv4). The interface decides whose forwarding is switched on, which address is announced to
+clients and how large their packets may be. Where packets really go stays the host's routing table, and
+NAT follows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from appliance.core.exitplan import Address, is_private
+from appliance.errors import UsageError
+from appliance.net import links, routes
+
+# Any address of the internet would do: nothing is sent, the kernel is only asked how it would.
+_SOMEWHERE_V4: Final = IPv4Address("192.0.2.1")
+_SOMEWHERE_V6: Final = IPv6Address("2001:db8::1")
+
+_SCOPE_UNIVERSE: Final = 0
+
+
+@dataclass(frozen=True)
+class Egress:
+    """The way out. `address` is None when the interface has none that a client could reach."""
+
+    interface: str
+    mtu: int
+    address: Address | None
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only clients of its own network reach the address (worth one warning)."""
+        return self.address is not None and is_private(self.address)
+
+
+def find_egress(interface: str | None = None) -> Egress | None:
+    """The interface given, or the default route's; None when there is no default route."""
+    if interface is not None:
+        link = links.read_link(interface)
+        if link is None:
+            raise UsageError(f"no interface {interface} (--egress)")
+        return _describe(link)
+    for version in (4, 6):
+        route = routes.default_route(version)
+        if route is not None:
+            by_index = {link.index: link for link in links.read_links()}
+            if route.index in by_index:
+                return _describe(by_index[route.index])
+    return None
+
+
+def _describe(link: links.Link) -> Egress:
+    return Egress(link.name, link.mtu, _usable_address(link))
+
+
+def _usable_address(link: links.Link) -> Address | None:
+    """What the kernel itself would send from, when it is an address of this interface that can be named.
+
+    An interface without addresses borrows one of another (as unnumbered links do): that one is right too.
+    """
+    chosen = routes.source_toward(_SOMEWHERE_V4, link.index) if link.up else None
+    if chosen is not None and not chosen.is_loopback and not chosen.is_unspecified:
+        return chosen
+    usable = [one for one in links.read_addresses() if one.index == link.index and one.usable]
+    for one in usable:
+        if one.address.version == 4 and one.scope == _SCOPE_UNIVERSE:
+            return one.address
+    # Of IPv6 a lasting, global address before a private one; link-local ones need a scope no client knows.
+    global_v6 = [
+        one.address
+        for one in sorted(usable, key=lambda one: (is_private(one.address), not one.primary))
+        if one.address.version == 6 and one.scope == _SCOPE_UNIVERSE
+    ]
+    return global_v6[0] if global_v6 else None

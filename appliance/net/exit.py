@@ -1,0 +1,164 @@
+"""The exit's share of the host's network, in three phases: check, create, undo.
+
+Who calls it: `main.py`. `check` answers everything that can be answered without changing anything, so a
+start that cannot succeed leaves no trace. Then the caller opens the TUN, which is the one thing that can
+only be tried (two starts at once: the kernel lets one win), and `create` does the rest. `undo` puts
+everything back; it goes on past a step that fails and says at the end which was the first.
+
+After a crash nothing of this has run: the interface is gone with its process, table and settings stand.
+The next `create` replaces the table in one transaction and keeps the values saved before the crash.
+
+All three block for some ten milliseconds: call them through `trio.to_thread.run_sync`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from appliance.core.exitplan import (
+    TABLE_FAMILY,
+    ExitPlan,
+    forwarding_sysctl,
+    is_interface_name,
+    table_interface,
+)
+from appliance.errors import InUseError, UsageError
+from appliance.log import event
+from appliance.net import conntrack, links, nftables
+from appliance.net.egress import Egress, find_egress
+from appliance.net.forwarding import Forwarding
+from appliance.net.pool import check_pool, choose_pool, taken_networks
+from appliance.net.tun import check_tun
+
+_log = logging.getLogger("sallyport.net")
+
+TUNNEL_MTU: Final = 1420
+# 40 (IPv6) + 8 (UDP) + 16 (header) + 16 (tag): what the tunnel adds to a packet.
+TUNNEL_OVERHEAD_BYTES: Final = 80
+
+
+@dataclass(frozen=True)
+class ExitFacts:
+    """What `check` found out."""
+
+    pool: IPv4Network
+    gateway: IPv4Address
+    egress: Egress | None
+
+    @property
+    def mtu(self) -> int:
+        """The largest inner packet that leaves the egress in one piece, at most the usual 1420."""
+        return TUNNEL_MTU if self.egress is None else min(TUNNEL_MTU, self.egress.mtu - TUNNEL_OVERHEAD_BYTES)
+
+    @property
+    def client_mtu(self) -> int | None:
+        """The MTU to tell clients, None while the usual one fits."""
+        return self.mtu if self.mtu < TUNNEL_MTU else None
+
+
+class ExitNetwork:
+    """One exit on interface `interface`. `egress` and `pool` are the operator's words, None for our choice;
+    `remembered_pool` is an earlier choice of ours that clients still have addresses of."""
+
+    def __init__(
+        self,
+        *,
+        interface: str,
+        state_dir: Path,
+        egress: str | None = None,
+        pool: IPv4Network | None = None,
+        remembered_pool: IPv4Network | None = None,
+    ) -> None:
+        self.interface = interface
+        self._egress = egress
+        self._pool = pool if pool is not None else remembered_pool
+        self._forwarding = Forwarding(state_dir)
+        self._plan: ExitPlan | None = None
+        self._created = False
+
+    def check(self) -> ExitFacts:
+        """Answer whether the exit can be made here, as far as nothing is changed by asking."""
+        if not is_interface_name(self.interface):
+            raise UsageError(
+                f"not a possible name for --interface: {self.interface!r} "
+                f"(1 to {links.NAME_BYTES} letters, digits, dots, dashes and underscores)"
+            )
+        check_tun()
+        nftables.find_nft()
+        if links.exists(self.interface):
+            raise InUseError(
+                f"the interface {self.interface} exists already: choose another with --interface"
+            )
+        egress = find_egress(self._egress)
+        taken = taken_networks(self.interface)
+        if self._pool is None:
+            pool = choose_pool(taken)
+        else:
+            pool = self._pool
+            check_pool(pool, taken)
+        plan = ExitPlan(self.interface, pool, None if egress is None else egress.interface)
+        self._forwarding.saved()
+        self._forwarding.check(plan.egress)
+        nftables.check(plan.table)
+        self._plan = plan
+        return ExitFacts(pool, plan.gateway, egress)
+
+    def create(self) -> None:
+        """Make the rest, once the TUN is open. The interface comes up last, behind its rules."""
+        plan = self._plan
+        if plan is None:
+            raise RuntimeError("create() before check()")
+        before = self._forwarding.saved()
+        self._created = True
+        self._forwarding.apply(plan.sysctls, plan.table.name)
+        nftables.apply(plan.table)
+        if before is not None and before.table != plan.table.name:
+            self._remove_left_over(before.table)
+        links.set_address(plan.interface, IPv4Interface((plan.gateway, plan.pool.prefixlen)))
+        links.set_up(plan.interface)
+
+    def undo(self) -> None:
+        """Put everything back, before or after the TUN is closed; nothing when nothing was made. Every step
+        is tried; the first error is raised at the end."""
+        if not self._created or self._plan is None:
+            return
+        first: Exception | None = None
+        for step in (self._close_link, self._put_back_settings, self._remove_table):
+            try:
+                step(self._plan)
+            except Exception as failure:
+                event(_log, logging.ERROR, "clean-up step failed", error=str(failure))
+                first = first or failure
+        self._created = False
+        if first is not None:
+            raise first
+
+    async def forget(self, address: IPv4Address) -> None:
+        """Delete the connection tracking entries of a client address."""
+        await trio.to_thread.run_sync(conntrack.forget, address)
+
+    def _close_link(self, plan: ExitPlan) -> None:
+        """First of all: from here on no packet enters by the tunnel, so the rules may go."""
+        if links.exists(plan.interface):
+            links.set_up(plan.interface, up=False)
+
+    def _put_back_settings(self, plan: ExitPlan) -> None:
+        """Another exit of this host may leave by the same interface: its forwarding then stays on."""
+        others = [name for name in nftables.other_exits(plan.table) if links.exists(name)]
+        keep = [forwarding_sysctl(plan.egress)] if others and plan.egress is not None else []
+        self._forwarding.undo(keep=keep)
+
+    def _remove_table(self, plan: ExitPlan) -> None:
+        nftables.remove(plan.table.family, plan.table.name)
+
+    def _remove_left_over(self, table: str) -> None:
+        """The table of a run that crashed under another interface name, unless that name is in use again."""
+        interface = table_interface(table)
+        if interface is not None and not links.exists(interface):
+            nftables.remove(TABLE_FAMILY, table)

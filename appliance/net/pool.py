@@ -1,0 +1,104 @@
+"""Which addresses the clients get: a /24 that hides nothing this host can reach.
+
+Who calls it: `exit.py`. A pool that overlaps a route would cut the host off from that network, so every
+route and address of every table counts as taken; only default routes (which overlap everything) and what
+belongs to the tunnel itself do not. The choice is the first free one of a fixed order, so the same host
+gets the same pool; it should still be remembered once clients have addresses of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
+from appliance.errors import InUseError, UsageError
+from appliance.net import links, routes
+
+# 10.101.0.0/24 is the usual first pool; further on, what few others choose comes first.
+_BLOCKS: Final = tuple(
+    IPv4Network(text)
+    for text in ("10.101.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+)
+_POOL_PREFIX: Final = 24
+_LONGEST_PREFIX: Final = 30  # one client besides the tunnel's own address
+_NEVER: Final = tuple(IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"))
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A network that the host uses, and how to name it to a person."""
+
+    network: IPv4Network
+    what: str
+
+
+def parse_pool(text: str) -> IPv4Network:
+    """A pool as given by the operator. UsageError says what is wrong with it."""
+    try:
+        pool = IPv4Network(text)
+    except ValueError as refusal:
+        raise UsageError(f"not an IPv4 prefix for --pool: {text!r} ({refusal})") from None
+    if pool.prefixlen > _LONGEST_PREFIX:
+        raise UsageError(f"--pool {pool} has no room for a client: /{_LONGEST_PREFIX} or shorter")
+    if any(pool.overlaps(network) for network in _NEVER):
+        raise UsageError(f"--pool {pool} is not a network that hosts can have addresses of")
+    return pool
+
+
+def taken_networks(interface: str) -> list[Taken]:
+    """What the host uses, apart from default routes and what belongs to `interface`."""
+    names = {link.index: link.name for link in links.read_links()}
+    found: dict[IPv4Network, str] = {}
+    # Addresses first: of the several routes that one address brings, the shortest prefix names it best.
+    for one in links.read_addresses():
+        if isinstance(one.address, IPv4Address) and names.get(one.index) != interface:
+            where = names.get(one.index, "?")
+            found.setdefault(IPv4Network(one.address), f"the address {one.address} of {where}")
+    for route in sorted(routes.read_routes(4), key=lambda route: route.network.prefixlen):
+        name = names.get(route.index)
+        if name == interface or not isinstance(route.network, IPv4Network):
+            continue
+        where = f" dev {name}" if name is not None else ""
+        if not route.is_default:
+            found.setdefault(route.network, f"the route {route.network}{where}")
+        if isinstance(route.gateway, IPv4Address):
+            found.setdefault(IPv4Network(route.gateway), f"the gateway {route.gateway}{where}")
+    return sorted(
+        (Taken(network, what) for network, what in found.items()),
+        key=lambda taken: (taken.network.prefixlen, taken.network),
+    )
+
+
+def check_pool(pool: IPv4Network, taken: Iterable[Taken]) -> None:
+    """InUseError when the pool overlaps something of the host's."""
+    for one in taken:
+        if pool.overlaps(one.network):
+            raise InUseError(f"the pool {pool} overlaps {one.what}: choose another with --pool")
+
+
+def choose_pool(taken: Iterable[Taken]) -> IPv4Network:
+    """The first free /24 of a fixed order."""
+    used = [one.network for one in taken]
+    for block in _BLOCKS:
+        inside = [network for network in used if network.overlaps(block)]
+        for candidate in _candidates(block, inside):
+            return candidate
+    raise InUseError("every private network overlaps a route of this host: give a pool with --pool")
+
+
+def _candidates(block: IPv4Network, used: list[IPv4Network]) -> Iterator[IPv4Network]:
+    """The /24s of `block` that overlap nothing of `used`, in order, without trying each of 65,536."""
+    at = int(block.network_address)
+    end = int(block.broadcast_address)
+    size = 1 << (32 - _POOL_PREFIX)
+    while at + size - 1 <= end:
+        candidate = IPv4Network((at, _POOL_PREFIX))
+        blocking = [network for network in used if network.overlaps(candidate)]
+        if not blocking:
+            yield candidate
+            at += size
+            continue
+        after = max(int(network.broadcast_address) for network in blocking) + 1
+        at = max(at + size, (after + size - 1) // size * size)
