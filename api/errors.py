@@ -1,0 +1,79 @@
+"""Every error is JSON, `{"error": "..."}`, whoever found it: our handlers, Quart's routing or a bug.
+
+`ApiError` is what handlers raise; `register` also gives the framework's own errors (404, 405 with `Allow`,
+408, 413) and unexpected exceptions (500, logged once by the app) the same shape.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from quart import Response
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+JSON: Final = "application/json"
+
+# Our words where the framework's would be a sentence for browsers.
+_WORDS: Final = {
+    404: "not found",
+    405: "method not allowed",
+    408: "request body took too long",
+    413: "request body too large",
+    500: "internal error",
+}
+
+
+class ApiError(Exception):
+    """An answer other than success: status, the value of `error`, and what else the body carries."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = dict(headers or {})
+        self.extra = dict(extra or {})
+
+    def response(self) -> Response:
+        return error_response(self.status, self.message, self.headers, self.extra)
+
+
+def error_body(message: str, extra: Mapping[str, object] | None = None) -> bytes:
+    """The one shape of all errors."""
+    return json.dumps({"error": message, **(extra or {})}).encode() + b"\n"
+
+
+def error_response(
+    status: int,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+    extra: Mapping[str, object] | None = None,
+) -> Response:
+    return Response(error_body(message, extra), status=status, headers=dict(headers or {}), content_type=JSON)
+
+
+def register(app: QuartTrio) -> None:
+    """Give every error of `app` the one shape."""
+    app.register_error_handler(ApiError, _api_error)
+    app.register_error_handler(HTTPException, _framework_error)
+
+
+async def _api_error(error: ApiError) -> Response:
+    return error.response()
+
+
+async def _framework_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    headers = {}
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return error_response(status, _WORDS.get(status, error.name.lower()), headers)

@@ -1,0 +1,106 @@
+"""What stands between the HTTP server and an app: three things that neither of them does.
+
+* **Lingering.** An answer that comes before the request's body has arrived (413, 401) would be followed by
+  a closed socket with unread bytes in it, which TCP turns into a reset that can destroy the answer on its
+  way. So the answer goes out at once, and then the rest of the body is read and thrown away, within
+  limits, before the exchange ends.
+* **Targets that are no path.** `OPTIONS *`, `CONNECT host:port`, `GET ?x` and absolute URLs pass the server;
+  the framework takes some of them apart with code that raises. They become a path here.
+* **WebSockets.** There are none, and saying so is an error like any other: JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    HTTPScope,
+    Scope,
+    WebsocketResponseBodyEvent,
+    WebsocketResponseStartEvent,
+)
+
+from api.errors import JSON, error_body
+
+# How much of a refused body is read, and for how long, before the sender is cut off after all.
+LINGER_BYTES: Final = 32 * 1024 * 1024
+LINGER_SECONDS: Final = 5.0
+
+
+class Front:
+    """An ASGI app around an ASGI app."""
+
+    def __init__(self, app: ASGIFramework) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] == "http":
+            exchange = _Exchange(receive, send)
+            await self._app(_with_path(scope), exchange.receive, exchange.send)
+        elif scope["type"] == "websocket":
+            await _refuse_websocket(receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+class _Exchange:
+    """One request and its answer. The app goes on receiving while it sends; that is what drains the body."""
+
+    def __init__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        self._receive = receive
+        self._send = send
+        self._body_over = trio.Event()
+        self._received_bytes = 0
+
+    async def receive(self) -> ASGIReceiveEvent:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._received_bytes += len(message["body"])
+            if not message["more_body"] or self._received_bytes > LINGER_BYTES:
+                self._body_over.set()
+        else:
+            self._body_over.set()
+        return message
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            await self._send({"type": "http.response.body", "body": message["body"], "more_body": True})
+            with trio.move_on_after(LINGER_SECONDS):
+                await self._body_over.wait()
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await self._send(message)
+
+
+def _with_path(scope: HTTPScope) -> HTTPScope:
+    path = scope["path"]
+    if path.startswith("/"):
+        return scope
+    scheme, separator, rest = path.partition("://")
+    if separator and scheme.lower() in ("http", "https"):
+        path = "/" + rest.partition("/")[2]
+    else:
+        path = "/" + path  # names nothing: 404
+    return {**scope, "path": path}
+
+
+async def _refuse_websocket(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    await receive()  # websocket.connect
+    start: WebsocketResponseStartEvent = {
+        "type": "websocket.http.response.start",
+        "status": 404,
+        "headers": [(b"content-type", JSON.encode())],
+    }
+    body: WebsocketResponseBodyEvent = {
+        "type": "websocket.http.response.body",
+        "body": error_body("not found"),
+        "more_body": False,
+    }
+    await send(start)
+    await send(body)

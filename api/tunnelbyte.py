@@ -1,0 +1,147 @@
+"""The session API, `/v1`: the dialect that TunnelByte's clients speak.
+
+    GET    /v1/regions          public
+    POST   /v1/sessions         bearer; 200
+    GET    /v1/sessions/{id}    bearer, owner only; live and ended sessions
+    DELETE /v1/sessions/{id}    bearer, owner only; repeated with the same answer
+    GET    /v1/usage            bearer
+
+Checks go from cheap to dear, and nothing is held before all have passed: token, JSON, fields, and then
+whatever the door refuses. A body is JSON whatever its Content-Type says (curl's `-d` calls it a form).
+A session of somebody else and one that never was are the same 404.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable
+from typing import Final, NoReturn, TypeVar
+
+import trio
+from quart import Blueprint, Response, request
+
+from api.auth import authenticate
+from api.errors import JSON, ApiError, error_response
+from api.models import (
+    Answer,
+    BadFields,
+    Created,
+    CreateRequest,
+    Region,
+    Regions,
+    Status,
+    Usage,
+    read_create_request,
+)
+from appliance.control.door import Control
+from appliance.control.errors import (
+    BadClientKey,
+    NoActiveNodes,
+    NoNodeInRegion,
+    PeerApplyFailed,
+    Refused,
+    SessionNotFound,
+    StorageUnavailable,
+    SubnetExhausted,
+)
+from appliance.control.views import Account, CreatedSession
+
+_CLIENT_CLOSED: Final = "client_closed"
+
+# Refusals whose words are fixed; the three that say more are in `_refused`.
+_ANSWERS: Final[dict[type[Refused], tuple[int, str]]] = {
+    SessionNotFound: (404, "session not found"),
+    NoActiveNodes: (503, "no active nodes"),
+    SubnetExhausted: (503, "subnet exhausted"),
+    PeerApplyFailed: (503, "peer apply failed; node may be disconnected"),
+    StorageUnavailable: (503, "storage unavailable"),
+}
+
+_T = TypeVar("_T")
+
+
+def create_blueprint(control: Control) -> Blueprint:
+    """The routes of the dialect over `control`."""
+    blueprint = Blueprint("tunnelbyte", __name__, url_prefix="/v1")
+
+    async def account() -> Account:
+        return await authenticate(control, request.headers.get("Authorization"))
+
+    @blueprint.get("/regions")
+    async def regions() -> Response:
+        return _answer(Regions(regions=[Region.model_validate(view) for view in control.regions()]))
+
+    @blueprint.post("/sessions")
+    async def create() -> Response:
+        owner = await account()
+        asked = _fields(_document(await request.get_data(False, False, False)))
+        return _answer(Created.model_validate(await _create(control, owner, asked)))
+
+    @blueprint.get("/sessions/<session_id>")
+    async def status(session_id: str) -> Response:
+        return _answer(Status.model_validate(await control.session(await account(), session_id)))
+
+    @blueprint.delete("/sessions/<session_id>")
+    async def end(session_id: str) -> Response:
+        owner = await account()
+        ended = await _whole(control.end_session(owner, session_id, _CLIENT_CLOSED))
+        return _answer(Status.model_validate(ended))
+
+    @blueprint.get("/usage")
+    async def usage() -> Response:
+        return _answer(Usage.model_validate(await control.usage(await account())))
+
+    blueprint.register_error_handler(Refused, _refused)
+    return blueprint
+
+
+async def _create(control: Control, owner: Account, asked: CreateRequest) -> CreatedSession:
+    created = await _whole(control.create_session(owner, asked.region, asked.client_public_key))
+    try:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    except trio.Cancelled:
+        # The client left before it heard of its session: nobody else ever will, so it is taken back.
+        await _whole(control.end_session(owner, created.id, _CLIENT_CLOSED))
+        raise
+    return created
+
+
+async def _whole(act: Awaitable[_T]) -> _T:
+    """Carry out an act that changes things to its end, even when the client hangs up in the middle."""
+    with trio.CancelScope(shield=True):
+        result = await act
+    return result
+
+
+def _document(body: bytes) -> object:
+    """The body as JSON, strictly: UTF-8 only, no NaN, and nothing that only a parser's limit catches."""
+    try:
+        return json.loads(body.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise ApiError(400, "invalid json") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _fields(document: object) -> CreateRequest:
+    try:
+        return read_create_request(document)
+    except BadFields as reason:
+        raise ApiError(400, str(reason)) from None
+
+
+def _answer(answer: Answer) -> Response:
+    return Response(answer.body(), status=200, content_type=JSON)
+
+
+async def _refused(refusal: Refused) -> Response:
+    if isinstance(refusal, BadClientKey):
+        return error_response(400, f"invalid client_public_key: {refusal}")
+    if isinstance(refusal, NoNodeInRegion):
+        extra = {"available": list(refusal.available)}
+        return error_response(503, f"no active node in region {refusal.region}", extra=extra)
+    if type(refusal) not in _ANSWERS:
+        raise refusal  # a refusal this dialect has no words for is a bug: 500, logged
+    return error_response(*_ANSWERS[type(refusal)])
