@@ -1,0 +1,39 @@
+"""Fixtures of the tests with real parts; see scene.py for the stage.
+
+What is missing on the machine skips here; with CI set the root conftest turns that into a failure.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.netns.scene import Client, Exit, Scene
+
+TOOLS = "curl ip iperf3 nft ping setpriv sysctl tcpdump unshare wg wg-quick wireguard-go".split()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tools() -> None:
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"missing programs: {' '.join(missing)}")
+
+
+@pytest.fixture(scope="module")
+def scene(tools: None) -> Iterator[Scene]:
+    with Scene() as stage:
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def running(scene: Scene) -> Exit:
+    """An exit with default options, shared by the tests of a file."""
+    return scene.up()
+
+
+@pytest.fixture(scope="module")
+def client(scene: Scene) -> Client:
+    return scene.client()
