@@ -1,0 +1,54 @@
+"""Queries about accounts: who pays, and the two windows in which use is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from appliance.core.accounting import Window, Windows
+from appliance.store.schema import accounts
+
+
+@dataclass(frozen=True)
+class AccountRow:
+    id: str
+    tier: str
+    windows: Windows
+
+
+def add(connection: Connection, account_id: str, tier: str, created_at_ns: int) -> None:
+    """A new account that has used nothing."""
+    values = {"id": account_id, "tier": tier, "created_at_ns": created_at_ns}
+    connection.execute(insert(accounts).values(**values, **_columns(Windows())))
+
+
+def windows(connection: Connection, account_id: str) -> Windows:
+    """An account's windows as last written."""
+    return _windows(connection.execute(select(accounts).where(accounts.c.id == account_id)).mappings().one())
+
+
+def set_windows(connection: Connection, account_id: str, new: Windows) -> None:
+    connection.execute(update(accounts).where(accounts.c.id == account_id).values(**_columns(new)))
+
+
+def load(connection: Connection) -> list[AccountRow]:
+    """All accounts."""
+    rows = connection.execute(select(accounts)).mappings()
+    return [AccountRow(row["id"], row["tier"], _windows(row)) for row in rows]
+
+
+def _windows(row: RowMapping) -> Windows:
+    return Windows(
+        Window(row["traffic_start_ns"], row["traffic_used_bytes"]),
+        Window(row["time_start_ns"], row["time_used_seconds"]),
+    )
+
+
+def _columns(value: Windows) -> dict[str, int | None]:
+    return {
+        "traffic_start_ns": value.traffic.start_ns,
+        "traffic_used_bytes": value.traffic.used,
+        "time_start_ns": value.time.start_ns,
+        "time_used_seconds": value.time.used,
+    }

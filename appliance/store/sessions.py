@@ -1,0 +1,109 @@
+"""Queries about sessions: live ones have no end yet; ended ones never change again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, exists, insert, select, update
+
+from appliance.store.schema import sessions
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """What is written when a session is made."""
+
+    id: str
+    account_id: str
+    tier: str
+    region: str
+    public_ip: str
+    public_key: bytes
+    address: IPv4Address
+    created_at_ns: int
+    expires_at_ns: int
+
+
+@dataclass(frozen=True)
+class End:
+    """What is written when it ends; the two quota values stay as they were told at that moment."""
+
+    at_ns: int
+    reason: str
+    lasted_seconds: int
+    quota_bytes_used: int
+    quota_seconds_used: int
+
+
+def add(connection: Connection, row: SessionRow) -> None:
+    values: dict[str, Any] = {**vars(row), "address": str(row.address)}
+    connection.execute(insert(sessions).values(**values))
+
+
+def end(connection: Connection, session_id: str, its: End) -> None:
+    connection.execute(
+        update(sessions)
+        .where(sessions.c.id == session_id)
+        .values(
+            terminated_at_ns=its.at_ns,
+            terminated_reason=its.reason,
+            lasted_seconds=its.lasted_seconds,
+            quota_bytes_used=its.quota_bytes_used,
+            quota_seconds_used=its.quota_seconds_used,
+        )
+    )
+
+
+def any_live(connection: Connection, account_id: str) -> bool:
+    """Whether the account has a live session."""
+    live = (sessions.c.account_id == account_id) & sessions.c.terminated_at_ns.is_(None)
+    return bool(connection.execute(select(exists().where(live))).scalar_one())
+
+
+def ended(connection: Connection, session_id: str) -> tuple[SessionRow, End] | None:
+    """An ended session; None when there is none of that id."""
+    query = select(sessions).where(sessions.c.id == session_id, sessions.c.terminated_at_ns.is_not(None))
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else (_made(row), _end(row))
+
+
+def account_of(connection: Connection, session_id: str) -> str | None:
+    """Whose session this is, live or ended; None when there is none of that id."""
+    query = select(sessions.c.account_id).where(sessions.c.id == session_id)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def load_live(connection: Connection) -> list[SessionRow]:
+    """All live sessions, oldest first."""
+    query = (
+        select(sessions)
+        .where(sessions.c.terminated_at_ns.is_(None))
+        .order_by(sessions.c.created_at_ns, sessions.c.id)
+    )
+    return [_made(row) for row in connection.execute(query).mappings()]
+
+
+def _made(row: RowMapping) -> SessionRow:
+    return SessionRow(
+        id=row["id"],
+        account_id=row["account_id"],
+        tier=row["tier"],
+        region=row["region"],
+        public_ip=row["public_ip"],
+        public_key=bytes(row["public_key"]),
+        address=IPv4Address(row["address"]),
+        created_at_ns=row["created_at_ns"],
+        expires_at_ns=row["expires_at_ns"],
+    )
+
+
+def _end(row: RowMapping) -> End:
+    return End(
+        at_ns=row["terminated_at_ns"],
+        reason=row["terminated_reason"],
+        lasted_seconds=row["lasted_seconds"],
+        quota_bytes_used=row["quota_bytes_used"],
+        quota_seconds_used=row["quota_seconds_used"],
+    )

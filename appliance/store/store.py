@@ -1,0 +1,103 @@
+"""The store: a held state directory and the database in it.
+
+`Store.open` does everything that can go wrong at start, before Trio runs, and says it as a `UserError`
+(somebody else holds the directory: 4; it cannot be used: 5). After that `write` and `read` (writer.py)
+are all that `control` needs; the queries, a file per noun, are plain functions of a connection.
+
+SQLite in WAL mode with synchronous=FULL: what `write` returned is on the disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from appliance.errors import StateError
+from appliance.store.state_dir import StateDir, private_file
+from appliance.store.upgrade import upgrade
+from appliance.store.writer import Writer
+
+T = TypeVar("T")
+
+DATABASE: Final = "sallyport.db"
+_BUSY_TIMEOUT_SECONDS: Final = 5  # somebody with the sqlite3 shell may be looking
+
+
+class Store:
+    """The database of one state directory, held by this process."""
+
+    def __init__(self, directory: StateDir, engine: Engine) -> None:
+        self._directory = directory
+        self._engine = engine
+        self._writer = Writer(engine)
+
+    @property
+    def path(self) -> Path:
+        """The state directory."""
+        return self._directory.path
+
+    @classmethod
+    def open(cls, state_dir: Path, *, create: bool = True) -> Self:
+        """Hold the directory, open the database and bring it to the present schema."""
+        directory = StateDir.open(state_dir, create=create)
+        engine = None
+        try:
+            database = directory.path / DATABASE
+            private_file(database)
+            engine = _engine(database)
+            upgrade(engine, database)
+            return cls(directory, engine)
+        except BaseException as error:
+            if engine is not None:
+                engine.dispose()
+            directory.close()
+            if isinstance(error, SQLAlchemyError | sqlite3.Error | OSError):
+                raise StateError(f"the database in {state_dir} cannot be used: {_reason(error)}") from error
+            raise
+
+    def close(self) -> None:
+        """Close the database and let go of the directory; idempotent."""
+        self._engine.dispose()
+        self._directory.close()
+
+    async def write(
+        self, change: Callable[[Connection], T], applied: Callable[[T], None] | None = None
+    ) -> T:
+        """Commit a change (see `Writer.write`)."""
+        return await self._writer.write(change, applied)
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Answer a query (see `Writer.read`)."""
+        return await self._writer.read(query)
+
+
+def _engine(database: Path) -> Engine:
+    # One connection for good: the writer's thread is one at a time, though not always the same one.
+    engine = create_engine(
+        URL.create("sqlite", database=str(database)),
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_SECONDS},
+    )
+
+    def connected(connection: Any, _record: Any) -> None:
+        # Transactions are begun by us (below) and not guessed from the SQL by Python's driver.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)
+    return engine
+
+
+def _reason(error: BaseException) -> str:
+    original = getattr(error, "orig", None) or error
+    return str(getattr(original, "strerror", None) or original)
