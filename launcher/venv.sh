@@ -9,7 +9,7 @@ print(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
 sys.exit(sys.version_info < (3, 11))
 '
 
-owner_may_run() { # the owner of the checkout must be able to use what root finds (not /root/...)
+owner_may_run() { # the owner of the checkout must be able to use what root finds (not something in root's home)
     if ! foreign || ! command -v setpriv >/dev/null 2>&1; then return 0; fi
     setpriv --reuid="${owner%:*}" --regid="${owner#*:}" --clear-groups test -x "$1"
 }
