@@ -12,7 +12,19 @@ import pytest
 
 from tests.netns.scene import Client, Exit, Scene
 
-TOOLS = "curl ip iperf3 nft ping setpriv sysctl tcpdump unshare wg wg-quick wireguard-go".split()
+TOOLS = (
+    "curl",
+    "ip",
+    "nft",
+    "ping",
+    "setpriv",
+    "sysctl",
+    "tcpdump",
+    "unshare",
+    "wg",
+    "wg-quick",
+    "wireguard-go",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

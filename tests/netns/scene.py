@@ -70,7 +70,6 @@ class Client:
         running.configure("\n".join(lines) + "\n")
         running.up(address)
         self.host.route(f"{OUTSIDE}/32", "dev", self.interface)
-        self.host.route("10.0.0.0/8", "dev", self.interface)
 
     def inner_bytes(self) -> tuple[int, int]:
         """What the interface counts: (received, sent) inner bytes, exact on a TUN without offloads."""
@@ -107,8 +106,11 @@ class Client:
         )
         return self.host.output(sys.executable, "-c", script, address, str(port), str(seconds)).strip()
 
-    def pings(self, address: str) -> bool:
-        return self.host.run("ping", "-n", "-c", "1", "-W", "1", address, check=False).returncode == 0
+    def pings(self, address: str, source: str | None = None) -> bool:
+        chosen = ["-I", source] if source else []
+        return (
+            self.host.run("ping", "-n", "-c", "1", "-W", "1", *chosen, address, check=False).returncode == 0
+        )
 
 
 class Exit:

@@ -11,7 +11,7 @@ import pytest
 from bench import wireguard
 from bench.capture import Capture, totals
 from bench.lab import CONTROL_SOCKETS, NAMESPACES, Lab
-from bench.process import run
+from bench.process import run, wait_for
 from tests.netns.scene import PEER, ROOT
 
 pytestmark = pytest.mark.netns
@@ -41,7 +41,8 @@ def test_nothing_is_left_when_the_block_ends_with_an_error():
         build_and_fail()
     assert left_by(os.getpid()) == before
     assert len(inside) >= 2
-    assert not [pid for pid in inside if Path(f"/proc/{pid}").exists()]
+    # init may take a moment to bury the detached one
+    wait_for(lambda: not [pid for pid in inside if Path(f"/proc/{pid}").exists()], "all programs are gone")
 
 
 def test_the_leftovers_of_a_killed_lab_are_swept_by_the_next():

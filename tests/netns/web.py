@@ -1,4 +1,4 @@
-"""A small web server for the outside host; run as a script: `web.py ADDRESS PORT`.
+"""A small web server for the outside host; run as a script: `web.py ADDRESS PORT` (`::` serves IPv4 too).
 
 GET /bytes/N answers N bytes, GET /ip the address it was asked from, PUT anything counts what was sent.
 Each request is one line on stderr: METHOD PATH FROM.
@@ -6,6 +6,7 @@ Each request is one line on stderr: METHOD PATH FROM.
 
 from __future__ import annotations
 
+import socket
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -42,5 +43,10 @@ class Handler(BaseHTTPRequestHandler):
         print(self.command, self.path, self.client_address[0], file=sys.stderr, flush=True)
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+
+
 if __name__ == "__main__":
-    ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
+    Server((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
