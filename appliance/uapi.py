@@ -33,10 +33,28 @@ _REQUEST_BYTES = 64 * 1024 * 1024
 _RECEIVE_BYTES = 65536
 
 
+def check_name_free(name: str, *, directory: str = SOCKET_DIRECTORY) -> None:
+    """InUseError when a living process answers for that interface, in whichever network namespace it is."""
+    path = os.path.join(directory, f"{name}.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            return
+        except TimeoutError:
+            pass  # somebody listens, however slowly
+        except PermissionError:
+            return  # whoever may not look may not make an interface either, and is told so then
+    raise InUseError(f"interface {name} is in use: another process answers at {path}")
+
+
 class UapiServer:
     """Serves one device. `guarded`: sessions own this interface (see `device/configure.py`)."""
 
-    def __init__(self, device: Device, name: str, *, guarded: bool, directory: str = SOCKET_DIRECTORY) -> None:
+    def __init__(
+        self, device: Device, name: str, *, guarded: bool, directory: str = SOCKET_DIRECTORY
+    ) -> None:
         self.path = os.path.join(directory, f"{name}.sock")
         self._device = device
         self._name = name
@@ -49,7 +67,9 @@ class UapiServer:
         """Listen. InUseError when a living process answers there; a dead one's socket is replaced."""
         try:
             os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
-            self._remove_stale()
+            check_name_free(self._name, directory=os.path.dirname(self.path))
+            if os.path.exists(self.path):
+                os.unlink(self.path)  # a dead process left it
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
             before = os.umask(0o077)
             try:
@@ -62,21 +82,6 @@ class UapiServer:
         listener.setblocking(False)
         self._listener = listener
         self._file = _identity(self.path)
-
-    def _remove_stale(self) -> None:
-        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        with probe:
-            probe.settimeout(1.0)
-            try:
-                probe.connect(self.path)
-            except FileNotFoundError:
-                return
-            except ConnectionRefusedError:
-                os.unlink(self.path)
-                return
-            except TimeoutError:
-                pass  # somebody listens, however slowly
-        raise InUseError(f"interface {self._name} is in use: another process answers at {self.path}")
 
     def close(self) -> None:
         """Stop listening and remove the socket file, unless it is somebody else's by now."""
@@ -127,7 +132,9 @@ class UapiServer:
             event(_log, logging.INFO, "set refused", interface=self._name, why=str(refused))
             return refused.errno
         except OSError as failed:
-            event(_log, logging.ERROR, "set failed", interface=self._name, error=os.strerror(failed.errno or 0))
+            event(
+                _log, logging.ERROR, "set failed", interface=self._name, error=os.strerror(failed.errno or 0)
+            )
             return failed.errno or errno.EIO
         return 0
 

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from contextlib import aclosing
 
 import trio
 
@@ -72,13 +73,13 @@ async def _end_when_removed(path: str, scope: trio.CancelScope) -> None:
 
 async def _follow_link(device: Device, tun: Tun) -> None:
     was_up = False
-    async for link in watch_links(tun.name):
-        if link.gone:
-            return  # the pump notices by itself
-        if link.mtu:
+    async with aclosing(watch_links(tun.name, tun.fd)) as changes:
+        async for link in changes:
+            if link.gone:
+                return  # the pump notices by itself
             device.pump.set_mtu(link.mtu)
-        if link.up and not was_up:
-            for record in device.peers:
-                if record.keepalive_seconds:
-                    device.pump.set_keepalive(record.handle, record.keepalive_seconds, boottime_ns())
-        was_up = link.up
+            if link.up and not was_up:
+                for record in device.peers:
+                    if record.keepalive_seconds:
+                        device.pump.set_keepalive(record.handle, record.keepalive_seconds, boottime_ns())
+            was_up = link.up

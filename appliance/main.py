@@ -1,0 +1,227 @@
+"""`sallyport up`: the composition of the floors, and the life of an exit from its checks to its end.
+
+This is the only module that imports `api`. The order of a start: all checks (`startup.py`), the TUN, the
+data plane, the sessions that lived before, then the network opens (rules before the interface comes up),
+then the listeners, then the ready line. The order of a stop: listeners, pump, settle, network, each
+shielded and with a deadline, so that Ctrl-C and SIGTERM end within five seconds whatever hangs.
+
+Pump, store and device are vital: when one fails the exit ends. API, control socket and operator socket
+are started again with back-off (`supervise.py`).
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from contextlib import ExitStack
+from types import FrameType
+
+import trio
+
+from api import listener
+from api.app import create_app
+from appliance import log
+from appliance.clock import boottime_ns, wall_seconds
+from appliance.config import UpConfig
+from appliance.control.door import Control
+from appliance.control.ports import NodeFacts
+from appliance.core.noise import Identity
+from appliance.device.device import Device, TunGoneError
+from appliance.device.sessions import SessionPeers
+from appliance.errors import UserError, cause_of
+from appliance.keys import load_or_create
+from appliance.log import event
+from appliance.net.tun import Tun, open_tun
+from appliance.operator import OperatorServer
+from appliance.pump import Pump
+from appliance.sdnotify import notify
+from appliance.slots import SlotFile, default_path, slots_for
+from appliance.startup import Prepared, prepare
+from appliance.supervise import keep_running
+from appliance.uapi import UapiServer
+from appliance.watchdog import feed_watchdog
+
+_log = logging.getLogger("sallyport.main")
+
+_LISTENERS_SECONDS = 2.2
+_SETTLE_SECONDS = 1.0
+_NETWORK_SECONDS = 1.0
+_STOP_SECONDS = 4.7
+
+
+def up(config: UpConfig) -> int:
+    """Run the exit until Ctrl-C or SIGTERM; the exit code. Raises UserError for the caller to print."""
+    log.setup(config.log_level, sys.stderr)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with ExitStack() as stack:
+            prepared = prepare(config, listener.bind, stack)
+            trio.run(_Exit(config, prepared, stack).run)
+    except BaseException as failure:
+        cause = cause_of(failure)
+        if isinstance(cause, KeyboardInterrupt):
+            return 0
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise _unexpected(cause) from cause
+    return 0
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """SIGTERM before the event loop hears signals means the same as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def _unexpected(failure: BaseException) -> UserError:
+    """A bug or a broken host: one line for the user, the trace for whoever asked for debug output."""
+    if _log.isEnabledFor(logging.DEBUG):
+        traceback.print_exception(failure)
+    frames = traceback.extract_tb(failure.__traceback__)
+    where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    return UserError(f"stopped by an unexpected failure: {type(failure).__name__}: {failure}{where}")
+
+
+class _Exit:
+    """One run of the exit."""
+
+    def __init__(self, config: UpConfig, prepared: Prepared, stack: ExitStack) -> None:
+        self._config = config
+        self._prepared = prepared
+        self._stack = stack
+        self._stopping = trio.Event()
+        self._api_down = trio.Event()
+
+    async def run(self) -> None:
+        """From the checks passed to everything put back."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._hear_signals)
+            await self._exist()
+            nursery.cancel_scope.cancel()
+
+    async def _hear_signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for _ in signals:
+                if not self._stopping.is_set():
+                    self._stopping.set()
+                    self._end_for_certain()
+
+    def _end_for_certain(self) -> None:
+        """Should an orderly stop hang, a thread that nothing can hang ends the process."""
+
+        def end() -> None:
+            os.write(2, b"sallyport: stopping took too long; ended without full clean-up, the next start repairs it\n")
+            os._exit(1)
+
+        timer = threading.Timer(_STOP_SECONDS, end)
+        timer.daemon = True
+        timer.start()
+        self._stack.callback(timer.cancel)
+
+    async def _exist(self) -> None:
+        config, prepared = self._config, self._prepared
+        identity = Identity(load_or_create(config.state_dir))
+        tun = open_tun(config.interface, mtu=prepared.facts.mtu)
+        self._stack.callback(tun.close)
+        pump = Pump(seed=int.from_bytes(os.urandom(8), "little"))
+        device = Device(pump, on_counted=lambda: control.counted())
+        self._stack.callback(device.close)
+        device.use_sockets(prepared.udp)
+        device.set_identity(identity)
+        pump.set_tun(tun.fd, tun.offloads, tun.mtu)
+        slots = SlotFile.open(default_path(config.state_dir), slots_for(prepared.facts.pool))
+        self._stack.callback(slots.close)
+        control = Control(
+            store=prepared.store,
+            slots=slots,
+            dataplane=SessionPeers(device),
+            flows=prepared.network,
+            facts=self._facts(identity),
+            wall=wall_seconds,
+            boot=boottime_ns,
+            rearm=pump.arm_counted,
+        )
+        uapi = UapiServer(device, config.interface, guarded=True)
+        uapi.open()
+        self._stack.callback(uapi.close)
+        try:
+            await self._serve(device, control, uapi, tun)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _SETTLE_SECONDS):
+                await control.settle()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _NETWORK_SECONDS):
+                await trio.to_thread.run_sync(prepared.network.undo)
+
+    def _facts(self, identity: Identity) -> NodeFacts:
+        config, prepared = self._config, self._prepared
+        endpoint = prepared.endpoint(config)
+        return NodeFacts(
+            region=config.region,
+            public_key=identity.public_key,
+            public_ip=endpoint[0] if endpoint is not None else None,
+            endpoint=endpoint[1] if endpoint is not None else None,
+            pool=prepared.facts.pool,
+            client_mtu=prepared.facts.client_mtu,
+            dns=config.dns,
+        )
+
+    async def _serve(self, device: Device, control: Control, uapi: UapiServer, tun: Tun) -> None:
+        config, prepared = self._config, self._prepared
+        operator = OperatorServer(control, config.state_dir)
+        try:
+            async with trio.open_nursery() as vital:
+                await vital.start(device.run)
+                await control.start()
+                vital.start_soon(control.run)
+                await trio.to_thread.run_sync(prepared.network.create)
+                vital.start_soon(keep_running, "uapi", uapi.run)
+                vital.start_soon(keep_running, "operator", operator.run)
+                vital.start_soon(self._serve_api, control)
+                vital.start_soon(feed_watchdog, device)
+                await self._announce(control, device)
+                await self._stopping.wait()
+                notify("STOPPING=1")
+                with trio.move_on_after(_LISTENERS_SECONDS):
+                    await self._api_down.wait()
+                vital.cancel_scope.cancel()
+        except* TunGoneError:
+            raise UserError(f"the interface {tun.name} was deleted by somebody else") from None
+
+    async def _serve_api(self, control: Control) -> None:
+        sockets = self._prepared.api
+        await keep_running("api", lambda: listener.serve(create_app(control), sockets, self._stopping))
+        self._api_down.set()
+
+    async def _announce(self, control: Control, device: Device) -> None:
+        """Make the operator's token on the first start; then say, once, that everything works."""
+        config, prepared = self._config, self._prepared
+        token = await control.ensure_operator_token(config.state_dir)
+        if token.created and sys.stderr.isatty():
+            print(f"sallyport: operator token (kept in {token.path}): {token.token}", file=sys.stderr)
+        elif token.created:
+            event(_log, logging.INFO, "operator token made", file=token.path)
+        egress = prepared.facts.egress
+        if config.public_ip is None and egress is not None and egress.is_private:
+            event(
+                _log,
+                logging.WARNING,
+                "the egress address is private: only clients of that network can reach this exit; "
+                "give its public address with --public-ip",
+                address=egress.address,
+            )
+        endpoint = prepared.endpoint(config)
+        identity = device.peers.identity
+        assert identity is not None, "set in _exist"
+        words = {
+            "interface": config.interface,
+            "endpoint": endpoint[1] if endpoint is not None else "none",
+            "public_key": base64.b64encode(identity.public_key).decode(),
+            "api": listener.url(prepared.api),
+        }
+        notify("READY=1", f"STATUS=exit on {words['interface']}, endpoint {words['endpoint']}")
+        print("sallyport ready " + " ".join(f"{name}={value}" for name, value in words.items()), flush=True)
