@@ -19,7 +19,8 @@ The kernel keeps one handshake per peer, and answering an initiation overwrites 
 peers that start at the same instant then both fail and try again 5 s later. Here an answer needs no
 memory (its session is derived at once), so the initiation in flight stays answerable, and both of two
 crossing handshakes succeed: each side then sends on the session that it initiated and receives on
-either. A response is consumed only while its initiation waits, and only once.
+either. A response is consumed only while its initiation waits, and only once. An initiation waits until its
+response, the next initiation, or erasure; a session that came the other way only ends its repetition.
 
 Three things arm a timer and one thing disarms each:
 
