@@ -1,0 +1,77 @@
+/* The pump as a whole: what all the parts below share. Everything here is guarded by the table lock,
+ * except where a comment says otherwise. */
+#ifndef SALLYPORT_STATE_H
+#define SALLYPORT_STATE_H
+
+#include "sys.h"
+
+#include "api.h"
+#include "gate.h"
+#include "inward.h"
+#include "keypairs.h"
+#include "protocol.h"
+#include "lock.h"
+#include "outward.h"
+#include "peers.h"
+#include "purses.h"
+#include "staging.h"
+#include "timers.h"
+#include "train.h"
+#include "trie.h"
+#include "tun_io.h"
+#include "udp_io.h"
+#include "upward.h"
+
+/* Which descriptors a turn shall try. */
+enum { SP_READY_UDP4 = 1, SP_READY_UDP6 = 2, SP_READY_TUN = 4, SP_READY_ALL = 7 };
+
+struct sp_pump {
+    struct sp_lock lock;
+    struct sp_aead *aead;
+    struct sp_trie *prefixes;
+    struct sp_peers peers;
+    struct sp_keypairs keypairs;
+    struct sp_purses purses;
+    struct sp_timers timers;
+    struct sp_staging staging;
+    struct sp_upward up;
+    struct sp_gate gate;
+    struct sp_train train;
+    struct sp_udp udp;
+    struct sp_tun tun;
+    struct sp_inward inward;
+    struct sp_stats stats;
+    uint8_t scratch[SP_PACKET_BYTES + 1]; /* one staged packet on its way in or out */
+
+    /* No lock: atomics, and a descriptor that lives as long as the pump. */
+    int wake_fd;
+    int stop;
+    int ping;
+    int running;
+};
+
+static inline void sp_drop(struct sp_pump *pump, enum sp_drop reason, uint32_t packets)
+{
+    pump->stats.drops[reason] += packets;
+}
+
+static inline void sp_pump_take(struct sp_pump *pump)
+{
+    sp_lock_take(&pump->lock);
+}
+
+/* Gives the table lock back; no pointer to a retired keypair can be left by then. */
+static inline void sp_pump_give(struct sp_pump *pump)
+{
+    if (pump->keypairs.retired != NULL)
+        sp_keypairs_bury(pump);
+    sp_lock_give(&pump->lock);
+}
+
+/* One turn over the descriptors in `ready`; those that had nothing more are taken out of it. */
+int sp_turn(struct sp_pump *pump, uint64_t now_ns, unsigned *ready);
+
+/* Brings a pump that sleeps in sp_run back to look at its flags and descriptors. No lock. */
+void sp_pump_kick(struct sp_pump *pump);
+
+#endif
