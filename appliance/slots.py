@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import mmap
 import os
 import stat
@@ -32,6 +33,9 @@ from typing import Final, Self
 
 from appliance.core.accounting import Counts
 from appliance.errors import StateError
+from appliance.log import event
+
+logger = logging.getLogger("sallyport.slots")
 
 SLOT_WORDS: Final = 32
 SLOT_BYTES: Final = SLOT_WORDS * 8
@@ -52,6 +56,8 @@ _FILE_VERSION: Final = 1
 # Words of the header: magic, version, bytes of a slot, number of slots, boot id (two words).
 _H_MAGIC, _H_VERSION, _H_SLOT_BYTES, _H_COUNT, _H_BOOT = range(5)
 
+_DETACHED: Final = -1
+
 _MOST_SLOTS: Final = 65_536  # 16 MiB of memory; more sessions than one exit carries
 _SPARE_SLOTS: Final = 64  # a session that supersedes another holds a slot beside it for a moment
 
@@ -68,6 +74,11 @@ class Slot:
     session_id: str
     generation: int
     words: memoryview
+
+    @classmethod
+    def detached(cls, session_id: str, generation: int) -> Self:
+        """A slot outside the file, for a session that no peer will count for."""
+        return cls(_DETACHED, session_id, generation, memoryview(bytearray(SLOT_BYTES)).cast("Q"))
 
     def counts(self) -> Counts:
         """What has been billed on it so far."""
@@ -138,6 +149,8 @@ class SlotFile:
 
     def free(self, slot: Slot) -> None:
         """Give a slot back: its peer is removed and what it counted is committed."""
+        if slot.index == _DETACHED:
+            return
         slot.words[WORD_MAGIC] = 0
         del self._bound[slot.index]
         self._free.append(slot.index)
@@ -186,6 +199,8 @@ def _map(fd: int, path: Path, slots: int) -> mmap.mmap:
     count = _count_in(fd, about.st_size)
     if count == 0:
         # New, or not whole (a header is finished by its magic word, written last): begin with zeroes.
+        if about.st_size > 0:
+            event(logger, logging.WARNING, "the counter file is damaged and begins anew", path=path)
         os.ftruncate(fd, 0)
     wanted = max(count, slots)
     size = _HEADER_BYTES + wanted * SLOT_BYTES

@@ -1,12 +1,31 @@
-"""The one door: every request that touches money or state goes through `Control`."""
+"""The one door: every request that touches money or state goes through `Control`.
+
+The dialects in `api/`, the operator socket and the timers call it; below it are the store, the counter
+slots, the data plane and the host's connection tracking. Each noun has its file here; this one only says
+what can be asked, and in which order things start:
+
+    control = Control(...)          # nothing happens yet
+    await control.start()           # state loaded, peers installed; or StateError, StorageUnavailable
+    nursery.start_soon(control.run) # timers, until cancelled
+    ... requests ...
+    await control.settle()          # at the very end, before the pump stops and the store is closed
+
+Refusals are the types of `errors.py`, answers the records of `views.py`. What was answered is committed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import trio
+
+from appliance.control import creating, ending, regions, sessions, starting, ticks, tokens, usage
+from appliance.control.errors import SessionNotFound
+from appliance.control.expiry import Expiry
 from appliance.control.ports import DataPlane, Flows, NodeFacts
+from appliance.control.state import AccountState, State
+from appliance.control.ticks import Ticks
 from appliance.control.views import (
     Account,
     CreatedSession,
@@ -18,14 +37,19 @@ from appliance.control.views import (
     TokenView,
     UsageView,
 )
+from appliance.core.leases import Leases
+from appliance.slots import SlotFile
+from appliance.store.store import Store
 
 
 class Control:
+    """Sessions, tokens and usage of one exit."""
+
     def __init__(
         self,
         *,
-        store: Any,
-        slots: Any,
+        store: Store,
+        slots: SlotFile,
         dataplane: DataPlane,
         flows: Flows,
         facts: NodeFacts,
@@ -33,51 +57,101 @@ class Control:
         boot: Callable[[], int],
         rearm: Callable[[], None],
     ) -> None:
-        raise NotImplementedError
+        """`wall` is the wall clock in seconds, `boot` CLOCK_BOOTTIME in ns; `rearm` arms `counted` again."""
+        self._state = State(
+            store=store,
+            slots=slots,
+            dataplane=dataplane,
+            flows=flows,
+            facts=facts,
+            wall=wall,
+            boot_ns=boot,
+            rearm=rearm,
+            leases=Leases(facts.pool),
+        )
+        self._ticks = Ticks(self._state)
+        self._expiry = Expiry(self._state)
 
-    async def start(self) -> None:
-        raise NotImplementedError
+    async def start(self, *, serve: bool = True) -> None:
+        """Load the state, settle what the last process left and install the live sessions' peers.
+
+        `serve` False is for a command that works on the state while no process runs: no peers, no ends.
+        """
+        await starting.start(self._state, serve=serve)
 
     async def run(self) -> None:
-        raise NotImplementedError
+        """The timers: settling and expiry. Never returns."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ticks.run)
+            nursery.start_soon(self._expiry.run)
 
     def counted(self) -> None:
-        raise NotImplementedError
+        """The data plane counted its first byte since `rearm` was called."""
+        self._ticks.counted()
 
     async def settle(self) -> None:
-        raise NotImplementedError
+        """Commit all counters as they stand now. Raises `StorageUnavailable`."""
+        await ticks.settle(self._state)
 
     async def authenticate(self, token: str) -> Account | None:
-        raise NotImplementedError
+        """Whose token this is; None when it is unknown or revoked."""
+        account = tokens.authenticate(self._state, token)
+        return None if account is None else Account(account.id, account.tier)
 
     async def create_token(self) -> NewToken:
-        raise NotImplementedError
+        """A new account with a token. Raises `StorageUnavailable`."""
+        return await tokens.create(self._state)
 
     async def list_tokens(self) -> list[TokenView]:
-        raise NotImplementedError
+        """All tokens, oldest first."""
+        return tokens.views(self._state)
 
     async def revoke_token(self, token_id: str) -> None:
-        raise NotImplementedError
+        """Revoke a token and end its sessions; idempotent. Raises `TokenNotFound`, `StorageUnavailable`."""
+        await tokens.revoke(self._state, token_id)
 
     async def ensure_operator_token(self, state_dir: Path) -> OperatorToken:
-        raise NotImplementedError
+        """The token in `state_dir`/operator.token, made and written there when there is none that works."""
+        return await tokens.ensure_operator_token(self._state, state_dir)
 
     def regions(self) -> list[RegionView]:
-        raise NotImplementedError
+        """Regions that can carry a session now."""
+        return regions.view(self._state.facts)
 
     async def create_session(
         self, account: Account, region: str, client_public_key: bytes | None
     ) -> CreatedSession:
-        raise NotImplementedError
+        """Make a session. Raises any of `errors.py` about creating; then nothing is left behind."""
+        try:
+            return await creating.create(self._state, self._account(account), region, client_public_key)
+        finally:
+            self._expiry.session_made()
 
     async def session(self, account: Account, session_id: str) -> SessionView:
-        raise NotImplementedError
+        """One session of this account. Raises `SessionNotFound`."""
+        return await sessions.view(self._state, self._account(account), session_id)
 
     async def end_session(self, account: Account | None, session_id: str, reason: str) -> SessionView:
-        raise NotImplementedError
+        """End a session and tell its final state; `account` None is the operator.
+
+        An ended session stays as it is and is told again. Raises `SessionNotFound`, `PeerApplyFailed`,
+        `StorageUnavailable`.
+        """
+        owner = None if account is None else self._account(account)
+        if sessions.owned_live(self._state, owner, session_id):
+            await ending.end(self._state, session_id, reason)
+        return await sessions.view(self._state, owner, session_id)
 
     async def usage(self, account: Account) -> UsageView:
-        raise NotImplementedError
+        """The account's two windows."""
+        return usage.view(self._state, self._account(account))
 
     async def list_sessions(self) -> list[SessionRow]:
-        raise NotImplementedError
+        """All live sessions, oldest first."""
+        return sessions.rows(self._state)
+
+    def _account(self, account: Account) -> AccountState:
+        found = self._state.accounts.get(account.id)
+        if found is None:
+            raise SessionNotFound
+        return found

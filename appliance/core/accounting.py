@@ -131,11 +131,10 @@ class Windows:
         traffic = self.traffic.rolled(now_ns, BYTES_WINDOW_NS, in_use=False)
         return replace(self, traffic=traffic.plus(charge_bytes, now_ns))
 
-    def session_ended(self, charge_bytes: int, age_ns: int, now_ns: int) -> Windows:
-        """A live session ends now: its last bytes, and all its seconds in this window, are charged."""
+    def session_ended(self, age_ns: int, now_ns: int) -> Windows:
+        """A session of this age ends now: its seconds in the present window are charged."""
         time = self.time.rolled(now_ns, SECONDS_WINDOW_NS, in_use=True)
-        time = time.plus(time.overlap_seconds(age_ns, now_ns), now_ns)
-        return replace(self.bytes_settled(charge_bytes, now_ns), time=time)
+        return replace(self, time=time.plus(time.overlap_seconds(age_ns, now_ns), now_ns))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,72 @@
+"""Ask the data plane, with a time limit, and put its failures into our words.
+
+Callers are shielded from cancellation: what these functions leave behind must be known.
+"""
+
+from __future__ import annotations
+
+import logging
+from ipaddress import IPv4Address
+from typing import Final
+
+import trio
+
+from appliance.control.errors import BadClientKey, PeerApplyFailed
+from appliance.control.state import State
+from appliance.log import event
+from appliance.slots import Slot
+
+logger = logging.getLogger("sallyport.control")
+
+APPLY_SECONDS: Final = 5.0
+FORGET_SECONDS: Final = 5.0
+
+
+async def install(state: State, public_key: bytes, address: IPv4Address, slot: Slot) -> None:
+    """Install a peer. Raises `BadClientKey` or `PeerApplyFailed`, and then none is installed."""
+    try:
+        with trio.fail_after(APPLY_SECONDS):
+            await state.dataplane.add_session(public_key, address, slot.words)
+    except ValueError as error:
+        # The key is a peer's that is not ours to remove.
+        raise BadClientKey("this client_public_key cannot be used here") from error
+    except Exception as error:
+        event(logger, logging.ERROR, "the data plane did not take a peer", error=error)
+        await remove_if_there(state, public_key)
+        raise PeerApplyFailed from error
+
+
+async def remove(state: State, public_key: bytes) -> None:
+    """Remove a peer: its counters are final. Raises `PeerApplyFailed`."""
+    try:
+        with trio.fail_after(APPLY_SECONDS):
+            await state.dataplane.remove_session(public_key)
+    except Exception as error:
+        event(logger, logging.ERROR, "the data plane did not remove a peer", error=error)
+        raise PeerApplyFailed from error
+
+
+async def remove_if_there(state: State, public_key: bytes) -> None:
+    """Undo an install that may have happened."""
+    try:
+        await remove(state, public_key)
+    except PeerApplyFailed:
+        return  # logged already; a peer that was never there cannot be removed
+
+
+async def put_back(state: State, public_key: bytes, address: IPv4Address, slot: Slot) -> None:
+    """Undo a removal: the same peer counts on in the same slot."""
+    try:
+        await install(state, public_key, address, slot)
+    except (BadClientKey, PeerApplyFailed):
+        message = "a session has lost its peer until the next start"
+        event(logger, logging.ERROR, message, session=slot.session_id)
+
+
+async def forget_flows(state: State, address: IPv4Address) -> None:
+    """Forget the connections of an address. A failure is the next user's nuisance, not this caller's."""
+    try:
+        with trio.fail_after(FORGET_SECONDS):
+            await state.flows.forget(address)
+    except Exception as error:
+        event(logger, logging.WARNING, "connections of a freed address were not forgotten", error=error)

@@ -1,0 +1,114 @@
+"""What `control` knows while it runs: a copy of the rows that matter, and each live session's counters.
+
+One `State` per process, used from Trio's thread only. It follows the database, never the other way: the
+fields that are written down change in the `applied` callbacks of commits and nowhere else, so that
+what a client is told is always something that a crash would not take back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from appliance.control.ports import DataPlane, Flows, NodeFacts
+from appliance.control.turns import Turns
+from appliance.core import accounting
+from appliance.core.accounting import NS_PER_SECOND, Counts, Usage, Windows
+from appliance.core.leases import Leases
+from appliance.slots import Slot, SlotFile
+from appliance.store.sessions import SessionRow
+from appliance.store.store import Store
+from appliance.store.tokens import TokenRow
+
+
+@dataclass(eq=False)
+class LiveSession:
+    """A session whose peer is installed."""
+
+    row: SessionRow
+    slot: Slot
+    began_boot_ns: int  # its creation on the boot clock: ages never jump with the wall clock
+    ends_boot_ns: int  # when it expires
+    earlier: Counts = field(default_factory=Counts)  # charged for earlier generations of its counters
+    settled: Counts = field(default_factory=Counts)  # charged for the present one
+
+    def reading(self) -> Counts:
+        """The present generation's counters; never less than what was charged."""
+        return accounting.settle(self.settled, self.slot.counts())[0]
+
+    def counts(self) -> Counts:
+        """All bytes since its creation."""
+        return self.earlier + self.reading()
+
+    def unsettled_bytes(self) -> int:
+        return accounting.settle(self.settled, self.slot.counts())[1]
+
+
+@dataclass(eq=False)
+class AccountState:
+    id: str
+    tier: str
+    windows: Windows = field(default_factory=Windows)
+    revoked: bool = False
+    live: dict[str, LiveSession] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class State:
+    """Everything the nouns of `control` share."""
+
+    store: Store
+    slots: SlotFile
+    dataplane: DataPlane
+    flows: Flows
+    facts: NodeFacts
+    wall: Callable[[], float]
+    boot_ns: Callable[[], int]
+    rearm: Callable[[], None]
+    leases: Leases
+    turns: Turns = field(default_factory=Turns)
+    accounts: dict[str, AccountState] = field(default_factory=dict)
+    tokens: dict[str, TokenRow] = field(default_factory=dict)
+    tokens_by_hash: dict[bytes, TokenRow] = field(default_factory=dict)
+    live: dict[str, LiveSession] = field(default_factory=dict)
+    live_by_key: dict[bytes, LiveSession] = field(default_factory=dict)
+
+    def wall_ns(self) -> int:
+        return int(self.wall() * NS_PER_SECOND)
+
+    def account_of(self, session: LiveSession) -> AccountState:
+        return self.accounts[session.row.account_id]
+
+    def usage(self, account: AccountState) -> Usage:
+        """What the account has used at this moment, live sessions included."""
+        boot_ns = self.boot_ns()
+        return accounting.usage(
+            account.windows,
+            accounting.LIMITS[account.tier],
+            sum(session.unsettled_bytes() for session in account.live.values()),
+            (boot_ns - session.began_boot_ns for session in account.live.values()),
+            self.wall_ns(),
+        )
+
+    def set_token(self, row: TokenRow) -> None:
+        self.tokens[row.id] = row
+        self.tokens_by_hash[row.secret_sha256] = row
+        # Every token is its own account.
+        self.accounts[row.account_id].revoked = row.revoked_at_ns is not None
+
+    def add_live(self, session: LiveSession) -> None:
+        self.live[session.row.id] = session
+        self.live_by_key[session.row.public_key] = session
+        self.account_of(session).live[session.row.id] = session
+
+    def drop_live(self, session: LiveSession) -> None:
+        del self.live[session.row.id]
+        del self.account_of(session).live[session.row.id]
+        if self.live_by_key.get(session.row.public_key) is session:
+            del self.live_by_key[session.row.public_key]
+
+
+def secret_hash(secret: str) -> bytes:
+    """How a bearer token is kept: it has 256 random bits, so a plain hash is enough."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
