@@ -175,7 +175,8 @@ enum sp_event {
     SP_EVENT_PONG = 4
 };
 enum sp_pending_bit {
-    SP_PENDING_KEY = 1,       /* wants a (newer) key: data waits, or the present one is due */
+    SP_PENDING_KEY = 1,       /* wants a (newer) key: data waits, or the present one is due; for traffic, raised at
+                                 most once in 5 s (REKEY_TIMEOUT) until its keys change or its wait is given up */
     SP_PENDING_CONFIRMED = 2, /* the key we installed as responder was used by the peer: handshake complete */
     SP_PENDING_PURSE = 4      /* its purse has latched shut */
 };
@@ -219,6 +220,7 @@ int sp_purse_free(struct sp_pump *pump, int purse); /* -EBUSY while a peer uses 
 int64_t sp_peer_add(struct sp_pump *pump, const uint8_t *public_key, uint64_t *slot, int purse);
 int sp_peer_remove(struct sp_pump *pump, uint32_t peer);
 int sp_peer_set_endpoint(struct sp_pump *pump, uint32_t peer, const struct sp_endpoint *to); /* forgets the cached source */
+/* 0: off. Anything else sends a keepalive at once, or wants a key for it; so does setting it again. */
 int sp_peer_set_keepalive(struct sp_pump *pump, uint32_t peer, uint16_t seconds, uint64_t now_ns);
 int sp_peer_forget_source(struct sp_pump *pump, uint32_t peer); /* peer 0: all peers */
 

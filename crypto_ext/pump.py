@@ -193,7 +193,7 @@ class Pump:
         _check(lib.sp_peer_set_endpoint(self._open, peer, to_c(endpoint)))
 
     def set_keepalive(self, peer: int, seconds: int, now_ns: int) -> None:
-        """Persistent keepalive, 0 for none. Switching it on sends one (or wants a key) at once."""
+        """Persistent keepalive, 0 for none. Setting it sends one (or wants a key) at once."""
         _check(lib.sp_peer_set_keepalive(self._open, peer, seconds, now_ns))
 
     def forget_source(self, peer: int) -> None:

@@ -150,15 +150,14 @@ void sp_timers_any_authenticated_packet_received(struct sp_pump *pump, struct sp
     any_authenticated_packet_traversal(pump, peer, now_ns);
 }
 
-void sp_timers_keepalive_changed(struct sp_pump *pump, struct sp_peer *peer, uint16_t seconds, uint64_t now_ns)
+void sp_timers_keepalive_set(struct sp_pump *pump, struct sp_peer *peer, uint16_t seconds, uint64_t now_ns)
 {
-    int enabled = peer->persistent_seconds == 0 && seconds != 0;
-
     peer->persistent_seconds = seconds;
     peer->persistent_at_ns = 0;
+    if (seconds == 0)
+        return;
     any_authenticated_packet_traversal(pump, peer, now_ns);
-    if (enabled)
-        sp_outward_keepalive(pump, peer, now_ns);
+    sp_outward_keepalive(pump, peer, now_ns);
 }
 
 void sp_timers_handshake_given_up(struct sp_peer *peer)
@@ -269,8 +268,8 @@ int sp_peer_set_keepalive(struct sp_pump *pump, uint32_t number, uint16_t second
 
     sp_pump_take(pump);
     peer = sp_peers_find(pump, number);
-    if (peer != NULL && seconds != peer->persistent_seconds)
-        sp_timers_keepalive_changed(pump, peer, seconds, now_ns);
+    if (peer != NULL)
+        sp_timers_keepalive_set(pump, peer, seconds, now_ns);
     sp_pump_give(pump);
     return peer == NULL ? -ENOENT : 0;
 }

@@ -27,7 +27,7 @@ void sp_timers_data_sent(struct sp_pump *pump, struct sp_peer *peer, uint64_t no
 void sp_timers_data_received(struct sp_pump *pump, struct sp_peer *peer, uint64_t now_ns);
 void sp_timers_any_authenticated_packet_sent(struct sp_pump *pump, struct sp_peer *peer, uint64_t now_ns);
 void sp_timers_any_authenticated_packet_received(struct sp_pump *pump, struct sp_peer *peer, uint64_t now_ns);
-void sp_timers_keepalive_changed(struct sp_pump *pump, struct sp_peer *peer, uint16_t seconds, uint64_t now_ns);
+void sp_timers_keepalive_set(struct sp_pump *pump, struct sp_peer *peer, uint16_t seconds, uint64_t now_ns);
 void sp_timers_handshake_given_up(struct sp_peer *peer);
 void sp_timers_stop(struct sp_pump *pump, struct sp_peer *peer);
 
