@@ -2,14 +2,14 @@
 
 `Pump` moves packets between the TUN and the UDP sockets; `Aead` is its cipher alone. Both need the
 compiled `crypto_ext._native`, so they are loaded on first use: `python -m crypto_ext.build` must be able
-to import this package before there is one. `types` holds the words that both sides share.
+to import this package before there is one. `words` holds the words that both sides share.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crypto_ext.types import (
+from crypto_ext.words import (
     DROPS,
     UNLIMITED,
     Datagram,

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from crypto_ext._native import ffi
-from crypto_ext.types import Endpoint
+from crypto_ext.words import Endpoint
 
 
 def to_c(endpoint: Endpoint | None) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from crypto_ext._native import ffi, lib
 from crypto_ext.addresses import from_c, to_c
-from crypto_ext.types import DROPS, Datagram, End, Endpoint, Event, Notice, Offload, PeerView, Pending, Stats
+from crypto_ext.words import DROPS, Datagram, End, Endpoint, Event, Notice, Offload, PeerView, Pending, Stats
 
 ABI = 1
 _BATCH = 64
