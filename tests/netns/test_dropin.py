@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import sys
@@ -157,8 +158,6 @@ def test_a_taken_port_is_said_as_such_and_changes_nothing(host, served):
 
 def test_a_thousand_peers_go_in_and_out_in_order(served):
     peers = [os.urandom(32) for _ in range(1000)]
-    import base64
-
     keys = [
         base64.b64encode(bytes([k[0] & 248]) + k[1:31] + bytes([k[31] & 127 | 64])).decode() for k in peers
     ]
