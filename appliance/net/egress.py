@@ -9,7 +9,7 @@ NAT follows it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from typing import Final
 
 from appliance.core.exitplan import Address, is_private
@@ -17,8 +17,7 @@ from appliance.errors import UsageError
 from appliance.net import links, routes
 
 # Any address of the internet would do: nothing is sent, the kernel is only asked how it would.
-_SOMEWHERE_V4: Final = IPv4Address("192.0.2.1")
-_SOMEWHERE_V6: Final = IPv6Address("2001:db8::1")
+_SOMEWHERE: Final = IPv4Address("192.0.2.1")
 
 _SCOPE_UNIVERSE: Final = 0
 
@@ -62,7 +61,7 @@ def _usable_address(link: links.Link) -> Address | None:
 
     An interface without addresses borrows one of another (as unnumbered links do): that one is right too.
     """
-    chosen = routes.source_toward(_SOMEWHERE_V4, link.index) if link.up else None
+    chosen = routes.source_toward(_SOMEWHERE, link.index) if link.up else None
     if chosen is not None and not chosen.is_loopback and not chosen.is_unspecified:
         return chosen
     usable = [one for one in links.read_addresses() if one.index == link.index and one.usable]

@@ -127,13 +127,15 @@ def set_address(name: str, address: IPv4Interface | IPv6Interface) -> None:
 
 def delete(name: str) -> None:
     """Delete the interface; none is fine."""
-    try:
-        index = socket.if_nametoindex(name)
-        with Netlink() as netlink:
-            netlink.change(_RTM_DELLINK, _IFINFOMSG.pack(0, 0, index, 0, 0))
-    except OSError as refusal:
-        if refusal.errno not in (errno.ENODEV, errno.ENXIO):
-            raise
+    with Netlink() as netlink:
+        link = _read_link(netlink, name)
+        if link is None:
+            return
+        try:
+            netlink.change(_RTM_DELLINK, _IFINFOMSG.pack(0, 0, link.index, 0, 0))
+        except OSError as refusal:
+            if refusal.errno != errno.ENODEV:
+                raise
 
 
 def read_link(name: str) -> Link | None:
@@ -217,8 +219,7 @@ class LinkWatch:
         except OSError as refusal:
             if refusal.errno != errno.ENOBUFS:
                 raise
-            # Some were lost: ask. A rename among them is lost too, and looks like the end.
-            return _read_link(self._netlink, link.name)
+            return self._ask(link)
         for message in messages:
             if message.kind not in (_RTM_NEWLINK, _RTM_DELLINK) or message.body[0] != socket.AF_UNSPEC:
                 continue  # bridges speak of their ports under the same index
@@ -228,6 +229,25 @@ class LinkWatch:
                     return None
                 link = told
         return link
+
+    def _ask(self, link: Link) -> Link | None:
+        """The state after notifications were lost. What waits is older than the answer, and while it fills
+        the buffer there is no room for one."""
+        while True:
+            try:
+                while self._netlink.read():
+                    pass
+            except BlockingIOError:
+                pass
+            except OSError as refusal:
+                if refusal.errno != errno.ENOBUFS:
+                    raise
+                continue
+            try:
+                return _read_link(self._netlink, link.index)
+            except OSError as refusal:
+                if refusal.errno != errno.ENOBUFS:
+                    raise
 
     async def _follow(self, tun_fd: int) -> Link | None:
         elsewhere = await trio.to_thread.run_sync(_netlink_beside, tun_fd)
@@ -278,8 +298,12 @@ def _ioctl(request: int, name: str, value: bytes) -> bytes:
         return fcntl.ioctl(control, request, packed.ljust(40, b"\0"))
 
 
-def _read_link(netlink: Netlink, name: str) -> Link | None:
-    body = _IFINFOMSG.pack(0, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, os.fsencode(name) + b"\0")
+def _read_link(netlink: Netlink, which: str | int) -> Link | None:
+    """The link of a name or an index."""
+    if isinstance(which, int):
+        body = _IFINFOMSG.pack(0, 0, which, 0, 0)
+    else:
+        body = _IFINFOMSG.pack(0, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, os.fsencode(which) + b"\0")
     try:
         message = netlink.get(_RTM_GETLINK, body)
     except OSError as refusal:

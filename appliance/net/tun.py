@@ -128,8 +128,8 @@ def check_tun() -> None:
     """Raise PrivilegeError when no TUN can be opened here; creates nothing."""
     os.close(_open_device())
     with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        lines = dict(line.rstrip().split(":\t", 1) for line in status if ":\t" in line)
-    if not int(lines.get("CapEff", "0"), 16) >> _CAP_NET_ADMIN & 1:
+        effective = next((line.split()[1] for line in status if line.startswith("CapEff:")), "0")
+    if not int(effective, 16) >> _CAP_NET_ADMIN & 1:
         raise PrivilegeError("root is needed (or CAP_NET_ADMIN)")
 
 

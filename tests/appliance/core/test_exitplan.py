@@ -1,0 +1,125 @@
+"""The plan of the exit's rules: what is forbidden, whose packets it speaks of, and its names."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.core.exitplan import (
+    FORBIDDEN_V4,
+    FORBIDDEN_V6,
+    ExitPlan,
+    forwarding_sysctl,
+    is_interface_name,
+    is_private,
+    table_interface,
+    table_name,
+)
+
+POOL = IPv4Network("10.101.0.0/24")
+NAME_CHARACTERS = "abcxyzABZ0189_.-"
+
+
+def rules(interface: str = "sally0") -> dict[str, tuple[str, ...]]:
+    return {chain.name: chain.rules for chain in ExitPlan(interface, POOL, "eth0").table.chains}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("10.0.0.0", "10.255.255.255", "172.16.0.0", "172.31.255.255", "192.168.0.0", "192.168.255.255"),
+        *("100.64.0.0", "100.127.255.255", "169.254.169.254", "127.0.0.1", "127.255.255.255"),
+        *("fc00::", "fdff:ffff::1", "fe80::1", "febf::1", "::1"),
+    ],
+)
+def test_private_addresses(address: str):
+    assert is_private(ip_address(address))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("9.255.255.255", "11.0.0.0", "172.15.255.255", "172.32.0.0", "192.167.255.255", "192.169.0.0"),
+        *("100.63.255.255", "100.128.0.0", "169.253.255.255", "198.18.0.1", "198.51.100.1", "192.0.0.9"),
+        *("2001:db8::1", "fbff::1", "fec0::1", "::2"),
+    ],
+)
+def test_addresses_that_a_library_might_call_private(address: str):
+    assert not is_private(ip_address(address))
+
+
+def test_every_forbidden_network_is_in_the_rule_of_its_family():
+    v4, v6 = (
+        next(rule for rule in rules()["from_clients"] if word in rule) for word in ("ip daddr", "ip6 daddr")
+    )
+    members = {ip_network(word.strip(" ,")) for rule in (v4, v6) for word in rule.split() if "/" in word}
+    assert members == {*FORBIDDEN_V4, *FORBIDDEN_V6}
+    for text in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8"),
+        *("224.0.0.0/4", "fc00::/7", "fe80::/10", "ff00::/8"),
+    ):
+        assert ip_network(text) in members
+
+
+def test_rejected_ports():
+    (rule,) = (rule for rule in rules()["from_clients"] if "tcp reset" in rule)
+    assert rule.startswith("tcp dport { 25, 465, 587, 2525, 6660-6669, 6697 } ")
+
+
+def test_base_chains_speak_of_the_tunnel_alone():
+    table = ExitPlan("sally0", POOL, "eth0").table
+    for chain in table.chains:
+        if chain.hook is not None:
+            for rule in chain.rules:
+                assert rule.startswith(('iifname "sally0" ', 'oifname "sally0" ')), rule
+
+
+def test_chains_are_defined_before_they_are_jumped_to():
+    seen: set[str] = set()
+    for chain in ExitPlan("sally0", POOL, None).table.chains:
+        for rule in chain.rules:
+            if " jump " in rule:
+                assert rule.split()[-1] in seen
+        seen.add(chain.name)
+
+
+def test_settings_are_per_interface():
+    assert ExitPlan("sally0", POOL, "eth0.7").sysctls == {
+        "net/ipv4/conf/sally0/forwarding": "1",
+        "net/ipv4/conf/eth0.7/forwarding": "1",
+    }
+    assert ExitPlan("sally0", POOL, None).sysctls == {forwarding_sysctl("sally0"): "1"}
+
+
+def test_gateway_is_the_first_address():
+    assert str(ExitPlan("sally0", POOL, None).gateway) == "10.101.0.1"
+
+
+@pytest.mark.parametrize("name", ["", "x" * 16, 'a"b', "a b", "sally*", "a/b", ".", "-x", "ä", "a:b", "a\n"])
+def test_names_that_would_mean_more_in_a_rule_are_refused(name: str):
+    assert not is_interface_name(name)
+    with pytest.raises(ValueError, match="interface name"):
+        ExitPlan(name, POOL, None)
+
+
+def test_a_pool_without_room_is_refused():
+    with pytest.raises(ValueError, match="no room"):
+        ExitPlan("sally0", IPv4Network("10.1.2.0/31"), None)
+
+
+@given(st.text(alphabet=NAME_CHARACTERS, min_size=1, max_size=15).filter(is_interface_name))
+def test_a_table_name_can_be_turned_back(name: str):
+    """So different interfaces have different tables, also `a-b`, `a.b` and `a_b`."""
+    table = table_name(name)
+    assert table_interface(table) == name
+    assert table.replace("_", "").isalnum()
+
+
+@pytest.mark.parametrize(
+    "table", ["filter", "sallyport", "sallyport_", "sallyport_a-b", "sallyport_a_2", "sallyport_a_20b"]
+)
+def test_tables_of_others(table: str):
+    assert table_interface(table) is None

@@ -1,0 +1,68 @@
+"""Forgetting the connections of one client, against the kernel's own table."""
+
+from __future__ import annotations
+
+import logging
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from appliance.net import conntrack
+from appliance.net.netlink import attribute
+from tests.appliance.net.lab import CLIENT_ADDRESSES, OUTSIDE_ADDRESS, Lab, connect, lab, listen, udp
+
+FIRST, SECOND = (IPv4Address(address) for address in CLIENT_ADDRESSES)
+
+
+def open_connections(place: Lab) -> None:
+    """Three UDP conversations and a TCP connection of each client."""
+    with udp(place.outside, port=9) as outside, listen(place.outside, 80):
+        for client in place.clients:
+            for _ in range(3):
+                with udp(client) as one:
+                    one.sendto(b"x", (OUTSIDE_ADDRESS, 9))
+                    outside.recv(100)
+            connect(client, OUTSIDE_ADDRESS, 80).close()
+
+
+@pytest.mark.netns
+def test_forget_deletes_the_entries_of_one_address_alone(tmp_path: Path):
+    with lab(tmp_path) as place:
+        place.start_exit()
+        open_connections(place)
+        assert place.exit.inside(lambda: conntrack.forget(FIRST)) == 4
+        assert place.exit.inside(lambda: conntrack.forget(FIRST)) == 0
+        assert place.exit.inside(lambda: conntrack.forget(SECOND)) == 4
+
+
+@pytest.mark.netns
+def test_forget_where_the_kernel_cannot_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A flag that no kernel knows makes it refuse the filter, as old ones may."""
+    monkeypatch.setattr(conntrack, "_FILTER_IP_SRC", 1 << 31)
+    with lab(tmp_path) as place:
+        place.start_exit()
+        open_connections(place)
+        assert place.exit.inside(lambda: conntrack.forget(FIRST)) == 4
+        assert place.exit.inside(lambda: conntrack.forget(SECOND)) == 4
+
+
+def test_an_entry_of_another_family_or_shape_is_nobodys():
+    assert conntrack._source({}) is None
+    addresses = attribute(1, attribute(3, bytes(16)))
+    assert conntrack._source({1: addresses}) is None
+    assert conntrack._source({1: attribute(1, attribute(1, FIRST.packed))}) == FIRST
+
+
+def test_a_kernel_without_it_is_no_failure_and_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def refuse(*arguments: object) -> None:
+        raise OSError(93, "Protocol not supported")
+
+    monkeypatch.setattr(conntrack, "Netlink", refuse)
+    monkeypatch.setattr(conntrack, "_said", set())
+    with caplog.at_level(logging.WARNING):
+        assert conntrack.forget(FIRST) == 0
+        assert conntrack.forget(FIRST) == 0
+    assert len(caplog.records) == 1
