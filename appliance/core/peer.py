@@ -141,7 +141,6 @@ class Peer:
         waiting = self._retransmit_at_ns is not None or self._wanted_at_ns is not None
         self._forget_pending()
         self._pairing = _pair(identity, self.public_key)
-        self._attempts = 0
         self._sent_at_ns = None
         self._retransmit_at_ns = None
         self._wanted_at_ns = now_ns if waiting else None
@@ -173,10 +172,11 @@ class Peer:
     def receive_initiation(self, opened: OpenedInitiation, now_ns: int, wall_ns: int) -> bool:
         """An initiation claims to be from this peer. True: it is, it is new, and it is answered.
 
-        The flood limit comes first because it costs nothing; only an accepted initiation moves it.
+        The flood limit comes first because it costs nothing; only an accepted initiation moves it. One
+        that names another peer fails like a forged one, for want of the static-static secret.
         """
         pairing = self._pairing
-        if pairing is None or opened.public_key != self.public_key:
+        if pairing is None:
             return False
         if self._consumed_at_ns is not None and now_ns < self._consumed_at_ns + INITIATION_INTERVAL_MIN_NS:
             return False
@@ -313,7 +313,6 @@ class Peer:
     def _handshake_complete(self, wall_ns: int) -> None:
         self._retransmit_at_ns = None
         self._wanted_at_ns = None
-        self._attempts = 0
         self._actions.append(HandshakeDone(wall_ns))
 
     def _forget_pending(self) -> None:
