@@ -19,13 +19,14 @@ import sys
 import threading
 import traceback
 from contextlib import ExitStack
+from functools import partial
 from types import FrameType
 
 import trio
 
 from api import listener
 from api.app import create_app
-from appliance import log
+from appliance import log, operator
 from appliance.clock import boottime_ns, wall_seconds
 from appliance.config import UpConfig
 from appliance.control.door import Control
@@ -37,7 +38,6 @@ from appliance.errors import UserError, cause_of
 from appliance.keys import load_or_create
 from appliance.log import event
 from appliance.net.tun import Tun, open_tun
-from appliance.operator import OperatorServer
 from appliance.pump import Pump
 from appliance.sdnotify import notify
 from appliance.slots import SlotFile, default_path, slots_for
@@ -172,7 +172,6 @@ class _Exit:
 
     async def _serve(self, device: Device, control: Control, uapi: UapiServer, tun: Tun) -> None:
         config, prepared = self._config, self._prepared
-        operator = OperatorServer(control, config.state_dir)
         try:
             async with trio.open_nursery() as vital:
                 await vital.start(device.run)
@@ -180,7 +179,7 @@ class _Exit:
                 vital.start_soon(control.run)
                 await trio.to_thread.run_sync(prepared.network.create)
                 vital.start_soon(keep_running, "uapi", uapi.run)
-                vital.start_soon(keep_running, "operator", operator.run)
+                vital.start_soon(keep_running, "operator", partial(operator.serve, control, config.state_dir))
                 vital.start_soon(self._serve_api, control)
                 vital.start_soon(feed_watchdog, device)
                 await self._announce(control, device)

@@ -77,7 +77,7 @@ class _NoPlane:
 
 
 class _NoFlows:
-    """A tunnel that is down has no connections worth forgetting: the next start's NAT is new."""
+    """With the tunnel down no packet meets the old connections; they age out while the address queues."""
 
     async def forget(self, address: IPv4Address) -> None:
         pass

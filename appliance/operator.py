@@ -28,7 +28,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from appliance.control.errors import PeerApplyFailed, Refused, SessionNotFound, StorageUnavailable, TokenNotFound
+from appliance.control.errors import (
+    PeerApplyFailed,
+    Refused,
+    SessionNotFound,
+    StorageUnavailable,
+    TokenNotFound,
+)
 from appliance.errors import PrivilegeError, StateError, UserError
 from appliance.log import event
 
@@ -204,7 +210,7 @@ def _plain_value(value: Any) -> Any:
 
 
 def _listen(state_dir: Path) -> trio.socket.SocketType:
-    """A listening socket at its place, closed to others from the first moment: made aside, then moved there."""
+    """A listening socket, closed to others from its first moment: made aside, then moved to its place."""
     aside = state_dir / f"{SOCKET}.part"
     aside.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)

@@ -64,4 +64,4 @@ async def _stop_when_cancelled(pump: Pump) -> None:
 
 def aead_path() -> str:
     """Which cipher code the data path would use on this machine, in one word."""
-    return Aead().path
+    return str(Aead().path)

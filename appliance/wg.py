@@ -87,13 +87,12 @@ def silence() -> None:
 
 def _serve(name: str, ready: Callable[[], None]) -> int:
     """Serve the interface to its end; `ready` is called once it exists and can be configured."""
-    import logging
-
     from appliance import log
     from appliance.errors import UserError, cause_of
 
-    levels = {"silent": logging.CRITICAL, "error": logging.ERROR, "verbose": logging.DEBUG}
-    log.setup(levels.get(os.environ.get("LOG_LEVEL", "error"), logging.ERROR), sys.stderr)
+    word = os.environ.get("LOG_LEVEL", "error")
+    level = {"silent": "error", "verbose": "debug"}.get(word, word)
+    log.setup(level if level in log.LEVELS else "error", None if word == "silent" else sys.stderr)
     try:
         import trio
 

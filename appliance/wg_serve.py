@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import closing
 
 import trio
 
@@ -73,7 +73,7 @@ async def _end_when_removed(path: str, scope: trio.CancelScope) -> None:
 
 async def _follow_link(device: Device, tun: Tun) -> None:
     was_up = False
-    async with aclosing(watch_links(tun.name, tun.fd)) as changes:
+    with closing(watch_links(tun.name, tun.fd)) as changes:
         async for link in changes:
             if link.gone:
                 return  # the pump notices by itself

@@ -118,9 +118,9 @@ async def test_what_belongs_to_sessions_is_not_set_by_wg(device: Device, lines: 
     await SessionPeers(device).add_session(A, IPv4Address("10.9.0.2"), slot)
     before = get(device)
     with pytest.raises(UapiError) as caught:
-        await set_(device, f"public_key={C.hex()}", *lines, guarded=True)
+        await set_(device, "fwmark=7", *lines, f"public_key={C.hex()}", guarded=True)
     assert caught.value.errno == errno.EPERM
-    assert get(device) == before  # not even the harmless first block was applied
+    assert get(device) == before  # not even the harmless first line was applied
 
 
 async def test_static_peers_may_be_added_beside_sessions(device: Device) -> None:
