@@ -108,3 +108,7 @@ def _serve(name: str, ready: Callable[[], None]) -> int:
         print(f"sallyport-wg: {cause}", file=sys.stderr)
         return cause.exit_code
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
