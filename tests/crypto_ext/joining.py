@@ -1,4 +1,4 @@
-"""What the tests of join.c share: a burst through it and back out as bytes, and runs of packets that adjoin."""
+"""What the tests of join.c share: a burst through it and out as bytes, and runs of packets that adjoin."""
 
 from __future__ import annotations
 

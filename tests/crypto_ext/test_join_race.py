@@ -83,7 +83,8 @@ def may_follow(item: list[Seen], new: Seen) -> bool:
 
 CHANGES: list[dict[str, object]] = [{}] * 30 + [
     {"flags": ACK | PSH}, {"flags": ACK | PSH}, {"flags": ACK | FIN}, {"payload": b""}, {"ack": 5},
-    {"window": 1}, {"ttl": 9}, {"tos": 1}, {"fragment": 0x2000}, {"fragment": 0}, {"ip_options": bytes(4)}, {"flow_label": 9},
+    {"window": 1}, {"ttl": 9}, {"tos": 1}, {"fragment": 0x2000}, {"fragment": 0},
+    {"ip_options": bytes(4)}, {"flow_label": 9},
     {"extensions": ((60, bytes(6)),)}, {"zero_sum": True}, {"sequence": 1}, {"protocol": 1},
     {"reserved": 1},
 ]  # fmt: skip
