@@ -77,6 +77,11 @@ def test_base_chains_speak_of_the_tunnel_alone():
                 assert rule.startswith(('iifname "sally0" ', 'oifname "sally0" ')), rule
 
 
+def test_from_client_to_client_is_dropped_before_all_else():
+    """Also with a pool of public addresses, and without an answer from the host."""
+    assert rules()["from_clients"][0] == 'oifname "sally0" counter drop'
+
+
 def test_chains_are_defined_before_they_are_jumped_to():
     seen: set[str] = set()
     for chain in ExitPlan("sally0", POOL, None).table.chains:

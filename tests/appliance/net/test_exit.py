@@ -311,22 +311,21 @@ def test_a_killed_process_leaves_what_the_next_one_puts_back(place: Lab):
 def test_two_exits_on_one_host(place: Lab, tmp_path: Path):
     other_dir = tmp_path / "other"
     other_dir.mkdir()
+    place.start_exit()
     other = start_crasher(place, "sally-1", other_dir)
-    rules = place.ruleset()
     try:
+        assert "10.101.1.1/24" in place.exit.run("ip", "address", "show", "sally-1"), "the next free pool"
+        rules = place.ruleset()
         with pytest.raises(InUseError, match="sally-1"):
-            place.exit.inside(ExitNetwork(interface="sally-1", state_dir=place.state_dir).check)
-        assert place.ruleset() == rules, "the running one is undisturbed"
+            place.exit.inside(ExitNetwork(interface="sally-1", state_dir=tmp_path).check)
         with pytest.raises(InUseError, match=r"overlaps .*sally-1"):
             place.exit.inside(
-                ExitNetwork(
-                    interface="sally0", state_dir=place.state_dir, pool=IPv4Network("10.101.0.0/24")
-                ).check
+                ExitNetwork(interface="sally2", state_dir=tmp_path, pool=IPv4Network("10.101.1.0/24")).check
             )
-        place.start_exit()
-        assert "10.101.1.1/24" in place.exit.run("ip", "address", "show", "sally0"), "the next free pool"
+        assert place.ruleset() == rules, "the running ones are undisturbed"
         place.stop()
-        assert place.ruleset() == rules
+        assert "sally0" not in place.ruleset()
+        assert "sallyport_sally_2d1" in place.ruleset()
         assert place.exit.sysctl(EGRESS_FORWARDING) == "1", "the other one still needs it"
     finally:
         kill(other)
