@@ -1,0 +1,29 @@
+"""Virtual time for tests that also use the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+import trio
+import trio.testing
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def virtual_time(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> trio.testing.MockClock:
+    """Trio's clock jumps over every sleep; the store's thread runs in line.
+
+    The clock would otherwise jump while everybody waits for that thread, by as much as the next sleep.
+    """
+
+    async def in_line(work: Callable[..., T], *args: object, **_: object) -> T:
+        await trio.lowlevel.checkpoint()
+        return work(*args)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", in_line)
+    return autojump_clock

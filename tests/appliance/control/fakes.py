@@ -1,0 +1,172 @@
+"""A data plane, a connection table and clocks that tests can steer, and the door put together with them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Self
+
+import trio
+
+from appliance.control.door import Control
+from appliance.control.ports import NodeFacts
+from appliance.control.views import Account
+from appliance.slots import SlotFile
+from appliance.store.store import Store
+
+SERVER_KEY = bytes(range(32))
+DAY_SECONDS = 86_400
+EPOCH_SECONDS = 1_780_000_000
+
+
+def facts(**changes) -> NodeFacts:
+    values = {
+        "region": "local",
+        "public_key": SERVER_KEY,
+        "public_ip": "198.51.100.7",
+        "endpoint": "198.51.100.7:51820",
+        "pool": IPv4Network("10.101.0.0/24"),
+        "client_mtu": None,
+    }
+    return NodeFacts(**{**values, **changes})
+
+
+class FakePlane:
+    """Peers in a dict. `fail_add` and `fail_remove` are raised by the next calls, `gate` holds them up."""
+
+    def __init__(self) -> None:
+        self.peers: dict[bytes, tuple[IPv4Address, memoryview]] = {}
+        self.log: list[tuple[str, bytes]] = []
+        self.fail_add: list[Exception | None] = []
+        self.fail_remove: list[Exception | None] = []
+        self.gate: trio.Event | None = None
+        self.on_remove: Callable[[bytes], None] = lambda key: None
+
+    async def add_session(self, public_key: bytes, address: IPv4Address, slot: memoryview) -> None:
+        self.log.append(("add", public_key))
+        await trio.lowlevel.checkpoint()
+        if self.gate is not None:
+            await self.gate.wait()
+        failure = self.fail_add.pop(0) if self.fail_add else None
+        if failure is not None:
+            raise failure
+        if public_key in self.peers:
+            raise ValueError("is a peer already")
+        assert all(address != other for other, _ in self.peers.values())
+        self.peers[public_key] = address, slot
+
+    async def remove_session(self, public_key: bytes) -> None:
+        self.log.append(("remove", public_key))
+        await trio.lowlevel.checkpoint()
+        failure = self.fail_remove.pop(0) if self.fail_remove else None
+        if failure is not None:
+            raise failure
+        self.on_remove(public_key)
+        del self.peers[public_key]
+
+    def count(self, public_key: bytes, bytes_in: int = 0, bytes_out: int = 0) -> None:
+        """What the pump does: add to the slot of a peer."""
+        words = self.peers[public_key][1]
+        words[6] += bytes_in
+        words[7] += bytes_out
+
+
+@dataclass
+class FakeFlows:
+    forgotten: list[IPv4Address] = field(default_factory=list)
+    failure: Exception | None = None
+
+    async def forget(self, address: IPv4Address) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.failure is not None:
+            raise self.failure
+        self.forgotten.append(address)
+
+
+class Exit:
+    """An exit over a state directory: open it, use `control`, close it or abandon it like a killed one."""
+
+    def __init__(self, directory: Path, **fact_changes) -> None:
+        self.directory = directory
+        self.facts = facts(**fact_changes)
+        self.plane, self.flows = FakePlane(), FakeFlows()
+        self.wall_offset_seconds = float(EPOCH_SECONDS)
+        self.rearmed = 0
+        self.slot_count = 1100
+
+    async def start(self, *, serve: bool = True) -> Self:
+        # Both clocks run with Trio's, which tests replace by a mock.
+        began = trio.current_time()
+        boot_base_ns = 5_000_000_000
+        self.store = Store.open(self.directory / "state")
+        self.slots = SlotFile.open(self.directory / "test.slots", self.slot_count)
+        self.control = Control(
+            store=self.store,
+            slots=self.slots,
+            dataplane=self.plane,
+            flows=self.flows,
+            facts=self.facts,
+            wall=lambda: self.wall_offset_seconds + trio.current_time(),
+            boot=lambda: boot_base_ns + int((trio.current_time() - began) * 1_000_000_000),
+            rearm=self._rearm,
+        )
+        try:
+            await self.control.start(serve=serve)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Let go of everything without settling: as good as a kill, for what is on the disk and in the slots."""
+        self.slots.close()
+        self.store.close()
+
+    def again(self, **fact_changes) -> Exit:
+        """The next process over the same state directory (after `stop`)."""
+        other = Exit(self.directory, **fact_changes)
+        other.wall_offset_seconds = self.wall_offset_seconds
+        return other
+
+    def _rearm(self) -> None:
+        self.rearmed += 1
+
+    async def account(self) -> Account:
+        account = await self.control.authenticate((await self.control.create_token()).token)
+        assert account is not None
+        return account
+
+    async def create(self, account: Account, key: bytes | None = None) -> tuple[str, bytes, IPv4Address]:
+        """Make a session; its id, public key and address."""
+        before = set(self.plane.peers)
+        made = await self.control.create_session(account, "local", key)
+        if key is None:
+            (key,) = set(self.plane.peers) - before
+        return made.id, key, address_of(made.wg_config)
+
+
+def key(number: int) -> bytes:
+    """Some client's public key."""
+    return number.to_bytes(4, "big") + b"client key, made up for tests"[:28]
+
+
+def lines(wg_config: str) -> dict[str, str]:
+    """The `Name = value` lines of a configuration."""
+    return dict(line.split(" = ", 1) for line in wg_config.splitlines() if " = " in line)
+
+
+def address_of(wg_config: str) -> IPv4Address:
+    return IPv4Address(lines(wg_config)["Address"].split("/")[0])
+
+
+def private_key_of(wg_config: str) -> bytes:
+    return base64.b64decode(lines(wg_config)["PrivateKey"])
