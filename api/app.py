@@ -14,6 +14,7 @@ from typing import Final
 from quart import Response, request
 from quart.wrappers import Response as QuartResponse
 from quart_trio import QuartTrio
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from api import errors, tunnelbyte
 from appliance.control.door import Control
@@ -41,10 +42,11 @@ class _App(QuartTrio):
         )
 
     async def make_default_options_response(self) -> QuartResponse:
-        """What the path takes; there is no body, so no content type either."""
+        """What the path takes; there is no body, so no type and no length either."""
         response = await super().make_default_options_response()
         response.status_code = 204
         response.headers.remove("Content-Type")
+        response.headers.remove("Content-Length")
         return response
 
 
@@ -62,7 +64,7 @@ def create_app(control: Control) -> QuartTrio:
     async def refuse_large_bodies() -> None:
         """Where no handler reads the body, one that announces itself as too large is refused all the same."""
         if (request.content_length or 0) > BODY_LIMIT_BYTES:
-            await request.get_data()
+            raise RequestEntityTooLarge
 
     @app.after_request
     async def never_cached(response: Response) -> Response:

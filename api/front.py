@@ -1,11 +1,15 @@
-"""What stands between the HTTP server and an app: three things that neither of them does.
+"""What stands between the HTTP server and an app: five things that neither of them does.
 
 * **Lingering.** An answer that comes before the request's body has arrived (413, 401) would be followed by
   a closed socket with unread bytes in it, which TCP turns into a reset that can destroy the answer on its
   way. So the answer goes out at once, and then the rest of the body is read and thrown away, within
   limits, before the exchange ends.
+* **Closing.** When a connection is not kept, the server first tells the app that its client is gone and then
+  closes. The framework takes the former as a reason to cancel what it is doing, which is the latter: the
+  connection would stay open for ever. So the last event is sent shielded.
 * **Targets that are no path.** `OPTIONS *`, `CONNECT host:port`, `GET ?x` and absolute URLs pass the server;
   the framework takes some of them apart with code that raises. They become a path here.
+* **Hosts.** No answer depends on the `Host` header, and the framework raises on odd ones: it is replaced.
 * **WebSockets.** There are none, and saying so is an error like any other: JSON.
 """
 
@@ -42,7 +46,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http":
             exchange = _Exchange(receive, send)
-            await self._app(_with_path(scope), exchange.receive, exchange.send)
+            await self._app(_plain(scope), exchange.receive, exchange.send)
         elif scope["type"] == "websocket":
             await _refuse_websocket(receive, send)
         else:
@@ -73,21 +77,22 @@ class _Exchange:
             await self._send({"type": "http.response.body", "body": message["body"], "more_body": True})
             with trio.move_on_after(LINGER_SECONDS):
                 await self._body_over.wait()
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            with trio.CancelScope(shield=True):
+                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             await self._send(message)
 
 
-def _with_path(scope: HTTPScope) -> HTTPScope:
+def _plain(scope: HTTPScope) -> HTTPScope:
+    """The request with a target and a host that any framework can take apart."""
     path = scope["path"]
-    if path.startswith("/"):
-        return scope
     scheme, separator, rest = path.partition("://")
     if separator and scheme.lower() in ("http", "https"):
         path = "/" + rest.partition("/")[2]
-    else:
+    elif not path.startswith("/"):
         path = "/" + path  # names nothing: 404
-    return {**scope, "path": path}
+    headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    return {**scope, "path": path, "headers": [(b"host", b"localhost"), *headers]}
 
 
 async def _refuse_websocket(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

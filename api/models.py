@@ -42,7 +42,7 @@ def _client_public_key(value: object) -> bytes:
     # null is refused, too: an absent field asks us for a key pair, and a client whose own key went
     # missing on the way must hear of it rather than get a configuration with somebody else's.
     problem = PydanticCustomError(
-        "client_public_key", "invalid client_public_key: must be standard base64 of 32 bytes, 44 characters"
+        "client_public_key", "client_public_key must be standard base64 of 32 bytes, 44 characters"
     )
     if not isinstance(value, str) or len(value) != _PUBLIC_KEY_CHARACTERS or not value.isascii():
         raise problem
