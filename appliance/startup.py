@@ -77,8 +77,8 @@ def prepare(config: UpConfig, bind_api: BindApi, stack: ExitStack) -> Prepared:
 
 
 def _check_privileges() -> None:
-    with open("/proc/self/status", encoding="ascii") as status:
-        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
+    with open("/proc/self/status", "rb") as status:
+        effective = next(int(line.split()[1], 16) for line in status if line.startswith(b"CapEff:"))
     if not effective >> _CAP_NET_ADMIN & 1:
         raise PrivilegeError("up needs root (the capability CAP_NET_ADMIN): run it with sudo")
 

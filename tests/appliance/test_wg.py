@@ -1,0 +1,104 @@
+"""`sallyport-wg` as a command: words, exit codes, and what it must never import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from appliance import __version__
+from appliance.wg import main, valid_interface_name
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "appliance.wg", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["-f"], ["a", "b"], ["--colour"], ["-f", "-f"], ["name/slash"], ["sixteen-chars-xx"]]
+)
+def test_wrong_words_are_one_line_and_code_2(words: list[str]) -> None:
+    done = command(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("sallyport-wg: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_and_version() -> None:
+    assert "usage: sallyport-wg" in command("--help").stdout
+    assert command("--version").stdout == f"sallyport-wg {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("wg0", True),
+        ("a" * 15, True),
+        ("a" * 16, False),
+        ("", False),
+        (".", False),
+        ("a b", False),
+        ("wg%d", True),
+    ],
+)
+def test_interface_names(name: str, good: bool) -> None:
+    assert valid_interface_name(name) is good
+
+
+def test_the_drop_in_stays_light() -> None:
+    heavy = "{'quart', 'sqlalchemy', 'pydantic', 'hypercorn', 'alembic', 'pyroute2'}"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"import appliance.wg_serve, sys; print({heavy} & set(sys.modules))"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_before_the_fork_nothing_heavy_is_loaded() -> None:
+    heavy = "{'trio', 'crypto_ext', 'cryptography', 'threading', 'logging'}"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"import appliance.wg, sys; print({heavy} & set(sys.modules))"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_wrong_words_are_refused_in_process_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["no", "such"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.netns
+def test_without_privilege_code_3_and_nothing_left() -> None:
+    done = subprocess.run(
+        [
+            "setpriv",
+            "--reuid",
+            "65534",
+            "--clear-groups",
+            sys.executable,
+            "-P",
+            "-m",
+            "appliance.wg",
+            "sptest-nope",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd="/",
+    )
+    assert done.returncode in (1, 3), done.stderr  # 1: this user cannot even read the interpreter
