@@ -30,7 +30,7 @@ from appliance.core.exitplan import (
 )
 from appliance.errors import InUseError, UsageError
 from appliance.log import event
-from appliance.net import conntrack, links, nftables
+from appliance.net import conntrack, firewall, links, nftables
 from appliance.net.egress import Egress, find_egress
 from appliance.net.forwarding import Forwarding
 from appliance.net.pool import check_pool, choose_pool, taken_networks
@@ -102,7 +102,10 @@ class ExitNetwork:
         else:
             pool = self._pool
             check_pool(pool, taken)
-        plan = ExitPlan(self.interface, pool, None if egress is None else egress.interface)
+        try:
+            plan = ExitPlan(self.interface, pool, None if egress is None else egress.interface)
+        except ValueError as refusal:
+            raise UsageError(str(refusal)) from None
         self._forwarding.saved()
         self._forwarding.check(plan.egress)
         nftables.check(plan.table)
@@ -122,6 +125,8 @@ class ExitNetwork:
             self._remove_left_over(before.table)
         links.set_address(plan.interface, IPv4Interface((plan.gateway, plan.pool.prefixlen)))
         links.set_up(plan.interface)
+        for obstacle in firewall.find_obstacles(plan.interface, plan.table):
+            event(_log, logging.WARNING, obstacle.what, allow_it_with=obstacle.command)
 
     def undo(self) -> None:
         """Put everything back, before or after the TUN is closed; nothing when nothing was made. Every step

@@ -8,6 +8,7 @@ crash leaves no moment without NAT or filtering, and connection tracking is not 
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from typing import Final
@@ -69,6 +70,14 @@ def other_exits(table: Table) -> list[str]:
     names = [words[2] for words in tables if len(words) == 3 and words[1] == TABLE_FAMILY]
     found = [table_interface(name) for name in names if name != table.name]
     return [interface for interface in found if interface is not None]
+
+
+def list_ruleset() -> object:
+    """All tables of this namespace, as nft's JSON."""
+    try:
+        return json.loads(_run(["--json", "list", "ruleset"]))
+    except ValueError:
+        raise NftablesError("nft gave no JSON") from None
 
 
 def _run(arguments: list[str], text: str = "") -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
-from appliance.errors import InUseError, UsageError
+from appliance.errors import InUseError
 from appliance.net import links, routes
 
 # 10.101.0.0/24 is the usual first pool; further on, what few others choose comes first.
@@ -22,8 +22,6 @@ _BLOCKS: Final = tuple(
     for text in ("10.101.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
 _POOL_PREFIX: Final = 24
-_LONGEST_PREFIX: Final = 30  # one client besides the tunnel's own address
-_NEVER: Final = tuple(IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"))
 
 
 @dataclass(frozen=True)
@@ -32,19 +30,6 @@ class Taken:
 
     network: IPv4Network
     what: str
-
-
-def parse_pool(text: str) -> IPv4Network:
-    """A pool as given by the operator. UsageError says what is wrong with it."""
-    try:
-        pool = IPv4Network(text)
-    except ValueError as refusal:
-        raise UsageError(f"not an IPv4 prefix for --pool: {text!r} ({refusal})") from None
-    if pool.prefixlen > _LONGEST_PREFIX:
-        raise UsageError(f"--pool {pool} has no room for a client: /{_LONGEST_PREFIX} or shorter")
-    if any(pool.overlaps(network) for network in _NEVER):
-        raise UsageError(f"--pool {pool} is not a network that hosts can have addresses of")
-    return pool
 
 
 def taken_networks(interface: str) -> list[Taken]:

@@ -65,6 +65,13 @@ def test_a_bad_interface_name_is_a_usage_error(tmp_path: Path):
             ExitNetwork(interface=name, state_dir=tmp_path).check()
 
 
+@pytest.mark.netns
+def test_a_pool_without_room_is_a_usage_error(place: Lab):
+    pool = IPv4Network("10.9.0.0/31")
+    with pytest.raises(UsageError, match="no room"):
+        place.exit.inside(ExitNetwork(interface="sally0", state_dir=place.state_dir, pool=pool).check)
+
+
 def test_undo_before_anything_was_made_touches_nothing(tmp_path: Path):
     (tmp_path / "network.json").write_text("not even JSON")
     ExitNetwork(interface="sally0", state_dir=tmp_path).undo()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.errors import InUseError, UsageError
-from appliance.net.pool import _BLOCKS, Taken, check_pool, choose_pool, parse_pool, taken_networks
+from appliance.errors import InUseError
+from appliance.net.pool import _BLOCKS, Taken, check_pool, choose_pool, taken_networks
 from tests.appliance.net.lab import Namespace
 
 
@@ -71,24 +71,6 @@ def test_a_given_pool_that_overlaps_names_the_route():
     for pool in ("10.0.3.0/24", "10.0.0.0/8", "10.0.0.0/16"):
         with pytest.raises(InUseError, match=r"overlaps the route 10\.0\.0\.0/16 dev eth0"):
             check_pool(IPv4Network(pool), used)
-
-
-def test_parse_pool():
-    assert parse_pool("10.9.0.0/16") == IPv4Network("10.9.0.0/16")
-    assert parse_pool("203.0.113.0/30") == IPv4Network("203.0.113.0/30")
-    for text in (
-        "",
-        "x",
-        "10.0.0.1/24",
-        "10.0.0.0/33",
-        "fd00::/64",
-        "10.0.0.0/31",
-        "10.0.0.4",
-        "0.0.0.0/0",
-        "224.1.0.0/24",
-    ):
-        with pytest.raises(UsageError, match="--pool"):
-            parse_pool(text)
 
 
 @pytest.fixture
