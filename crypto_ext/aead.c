@@ -105,8 +105,6 @@ void sp_seal_batch(struct sp_aead *aead, struct sp_aead_job *jobs, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         aead->ops->seal(aead->state, &jobs[i]);
-    if (aead->ops->rest)
-        aead->ops->rest(aead->state);
 }
 
 void sp_open_batch(struct sp_aead *aead, struct sp_aead_job *jobs, size_t n)
@@ -115,6 +113,4 @@ void sp_open_batch(struct sp_aead *aead, struct sp_aead_job *jobs, size_t n)
         struct sp_aead_job *job = &jobs[i];
         job->ok = job->len >= SP_TAG_BYTES && aead->ops->open(aead->state, job);
     }
-    if (aead->ops->rest)
-        aead->ops->rest(aead->state);
 }

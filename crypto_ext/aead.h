@@ -15,7 +15,6 @@ struct sp_aead_ops {
     void (*free)(void *state);
     void (*seal)(void *state, struct sp_aead_job *job);
     int (*open)(void *state, struct sp_aead_job *job); /* 1 verified, 0 not */
-    void (*rest)(void *state);                         /* after each batch; may be NULL */
 };
 
 extern const struct sp_aead_ops sp_aead_libcrypto;

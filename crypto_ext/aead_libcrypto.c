@@ -129,6 +129,20 @@ static int start(struct side *side, const struct sp_aead_job *job, int encrypt)
     return side->keyed;
 }
 
+#if defined(__x86_64__)
+static __attribute__((target("avx"))) void zero_upper_halves(void) { __builtin_ia32_vzeroupper(); }
+#else
+static void zero_upper_halves(void) {}
+#endif
+
+/* OpenSSL 3.0's AVX-512 code returns with the upper register halves dirty, and on some CPUs all SSE
+ * code that follows, libcrypto's own for the next packet too, then runs several times slower. */
+static void clean_up(const struct state *state)
+{
+    if (state->has_avx)
+        zero_upper_halves();
+}
+
 /* Final may write nothing for this cipher, but must be given somewhere to write. */
 static int finish(struct side *side)
 {
@@ -150,42 +164,32 @@ static int crypt(struct side *side, const struct sp_aead_job *job, uint32_t len)
 
 static void libcrypto_seal(void *opaque, struct sp_aead_job *job)
 {
-    struct side *side = &((struct state *)opaque)->seal;
+    struct state *state = opaque;
+    struct side *side = &state->seal;
 
     if (!start(side, job, 1) || !crypt(side, job, job->len) || !finish(side) ||
         evp.ctx_ctrl(side->ctx, CTRL_AEAD_GET_TAG, SP_TAG_BYTES, job->out + job->len) != 1) {
         side->keyed = 0;
         memset(job->out, 0, (size_t)job->len + SP_TAG_BYTES);
     }
+    clean_up(state);
 }
 
 static int libcrypto_open(void *opaque, struct sp_aead_job *job)
 {
-    struct side *side = &((struct state *)opaque)->open;
+    struct state *state = opaque;
+    struct side *side = &state->open;
     uint32_t len = job->len - SP_TAG_BYTES;
     uint8_t tag[SP_TAG_BYTES];
+    int verified;
 
     memcpy(tag, job->in + len, SP_TAG_BYTES);
-    if (start(side, job, 0) && evp.ctx_ctrl(side->ctx, CTRL_AEAD_SET_TAG, SP_TAG_BYTES, tag) == 1 &&
-        crypt(side, job, len) && finish(side))
-        return 1;
-    memset(job->out, 0, len);
-    return 0;
-}
-
-#if defined(__x86_64__)
-static __attribute__((target("avx"))) void zero_upper_halves(void) { __builtin_ia32_vzeroupper(); }
-#else
-static void zero_upper_halves(void) {}
-#endif
-
-/* OpenSSL 3.0's AVX-512 code returns with the upper register halves dirty, and on some CPUs all SSE
- * code that follows, ours and the compiler's, then runs several times slower. */
-static void libcrypto_rest(void *opaque)
-{
-    const struct state *state = opaque;
-    if (state->has_avx)
-        zero_upper_halves();
+    verified = start(side, job, 0) && evp.ctx_ctrl(side->ctx, CTRL_AEAD_SET_TAG, SP_TAG_BYTES, tag) == 1 &&
+               crypt(side, job, len) && finish(side);
+    if (!verified)
+        memset(job->out, 0, len);
+    clean_up(state);
+    return verified;
 }
 
 const struct sp_aead_ops sp_aead_libcrypto = {
@@ -194,5 +198,4 @@ const struct sp_aead_ops sp_aead_libcrypto = {
     .free = libcrypto_free,
     .seal = libcrypto_seal,
     .open = libcrypto_open,
-    .rest = libcrypto_rest,
 };
