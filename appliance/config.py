@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from appliance.errors import UsageError
-from appliance.log import LEVELS, escaped
+from appliance.log import LEVELS, one_line
 
 DEFAULT_STATE_DIR: Final = "/var/lib/sallyport"
 
@@ -298,7 +298,7 @@ def _line(raw: bytes, position: int) -> int:
 
 def _shown(value: object) -> str:
     try:
-        text = escaped(value if isinstance(value, str) else repr(value))
+        text = one_line(value if isinstance(value, str) else repr(value))
     except ValueError:  # Python refuses to write out numbers of thousands of digits
         text = "a huge number"
     text = text if len(text) <= 60 else text[:57] + "..."

@@ -102,12 +102,16 @@ def quoted(text: str) -> str:
 
 def escaped(text: str, quote: str = "") -> str:
     """`text` with every character that does not print, the backslash and `quote` written as escapes."""
-    return "".join(_escape(character, quote) for character in text)
+    marked = text.replace("\\", "\\\\")
+    return one_line(marked.replace(quote, "\\" + quote) if quote else marked)
 
 
-def _escape(character: str, quote: str) -> str:
-    if character == "\\" or (quote and character == quote):
-        return "\\" + character
+def one_line(text: str) -> str:
+    """`text` with every character that does not print written as an escape, for a person to read."""
+    return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def _escape(character: str) -> str:
     if character.isprintable():
         return character
     # unicode_escape knows \n, \t and \xNN, and takes lone surrogates, which would break the stream.

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.log import LogfmtFormatter, escaped, event, quoted, setup, value_text
+from appliance.log import LogfmtFormatter, escaped, event, one_line, quoted, setup, value_text
 
 _log = logging.getLogger("sallyport.tested")
 
@@ -87,6 +87,11 @@ def test_quotes_can_be_read_back(text: str) -> None:
     inside = quoted(text)[1:-1]
     assert not re.search(r'(?<!\\)(\\\\)*"', inside)
     assert escaped(text).isprintable()
+
+
+def test_one_line_is_for_people_and_settled_at_once() -> None:
+    assert one_line('C:\\a\nb\x1b "c"') == 'C:\\a\\nb\\x1b "c"'
+    assert one_line(one_line("a\n\\")) == one_line("a\n\\")
 
 
 class _Unprintable:

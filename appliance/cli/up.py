@@ -1,0 +1,72 @@
+"""`sallyport up`: options over the configuration file over defaults, then the exit itself.
+
+Everything that can be said about the words alone is said here, before anything heavy is imported. A Ctrl-C or
+SIGTERM that comes before the exit listens for them ends it like one that comes later: code 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from appliance.cli.parser import Commands, Parser
+from appliance.config import KEYS, resolve
+
+_DESCRIPTION: Final = """\
+Bring up an exit and serve it in the foreground until Ctrl-C or SIGTERM. Needs root.
+When clients can come it prints one line on stdout: sallyport ready interface=... endpoint=...
+public_key=... api=...
+"""
+_EPILOG: Final = """\
+examples:
+  sallyport up
+  sallyport up --public-ip 203.0.113.7 --region fsn
+  sallyport up --config /etc/sallyport.toml --api '[::1]:8080'
+
+The configuration file is TOML; its keys are the options with _ for -, and dns and log_level.
+An option wins over the file.
+"""
+
+
+def add(commands: Commands[Parser]) -> None:
+    parser = commands.add_parser(
+        "up", help="bring up an exit, in the foreground", description=_DESCRIPTION, epilog=_EPILOG
+    )
+    parser.add_argument("--config", metavar="FILE", help="a TOML file with any of these settings")
+    for key in KEYS:
+        if key.option:
+            parser.add_argument(
+                f"--{key.name.replace('_', '-')}",
+                metavar=key.form.upper(),
+                help=f"{key.doc} (default: {key.default_words})",
+            )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    words: dict[str, object] = {}
+    for key in KEYS:
+        text = getattr(options, key.name) if key.option else None
+        if text is not None:
+            words[key.name] = _number(text) if isinstance(key.default, int) else text
+    config = resolve(words, None if options.config is None else Path(options.config))
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        from appliance.main import up
+
+        return up(config)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _number(text: str) -> str | int:
+    """A file's numbers are numbers already; on the command line everything is text."""
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) else text
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
