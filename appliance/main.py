@@ -181,8 +181,8 @@ class _Exit:
                 vital.start_soon(keep_running, "uapi", uapi.run)
                 vital.start_soon(keep_running, "operator", partial(operator.serve, control, config.state_dir))
                 vital.start_soon(self._serve_api, control)
-                vital.start_soon(feed_watchdog, device)
                 await self._announce(control, device)
+                vital.start_soon(feed_watchdog, device)
                 await self._stopping.wait()
                 notify("STOPPING=1")
                 with trio.move_on_after(_LISTENERS_SECONDS):
