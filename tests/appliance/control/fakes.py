@@ -127,7 +127,7 @@ class Exit:
         self.stop()
 
     def stop(self) -> None:
-        """Let go of everything without settling: as good as a kill, for what is on the disk and in the slots."""
+        """Let go of everything without settling: as good as a kill, for the disk and the slots."""
         self.slots.close()
         self.store.close()
 

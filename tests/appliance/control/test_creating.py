@@ -209,7 +209,7 @@ async def test_no_free_slot_is_like_no_free_address(tmp_path):
         assert_nothing_left(node, live=1)
 
 
-@pytest.mark.parametrize("steps", range(0, 14))
+@pytest.mark.parametrize("steps", range(14))
 async def test_a_client_that_hangs_up_leaves_nothing(tmp_path, steps):
     """Cancelled after any number of scheduling steps: no peer, no lease, no slot, no live row.
 

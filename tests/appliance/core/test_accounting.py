@@ -134,12 +134,13 @@ def test_windows_against_the_dumb_model(steps, epoch):
 
 
 def test_lengths():
-    assert (BYTES_WINDOW_NS, SECONDS_WINDOW_NS) == (seconds(7 * DAY), seconds(DAY))
+    assert (seconds(7 * DAY), seconds(DAY)) == (BYTES_WINDOW_NS, SECONDS_WINDOW_NS)
     assert Limits(0, 0, 0) == NO_LIMITS
 
 
 def test_full_just_before_the_roll_over_and_empty_at_it():
-    windows = Windows().session_began(0, live=False).bytes_settled(500, 5).session_ended(seconds(60), seconds(60))
+    windows = Windows().session_began(0, live=False).bytes_settled(500, 5)
+    windows = windows.session_ended(seconds(60), seconds(60))
     before = usage(windows, NO_LIMITS, 0, (), seconds(DAY) - 1)
     assert (before.bytes_used, before.seconds_used) == (500, 60)
     after = usage(windows, NO_LIMITS, 0, (), seconds(DAY))

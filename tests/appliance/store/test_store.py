@@ -83,7 +83,7 @@ def test_not_made_when_nobody_asked(tmp_path):
     Store.open(tmp_path / "state", create=False).close()
 
 
-@pytest.mark.parametrize("content", [b"this is no database, by any means" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
+@pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_a_damaged_database(tmp_path, content):
     (tmp_path / "sallyport.db").write_bytes(content)
     with pytest.raises(StateError, match=str(tmp_path)):
@@ -99,7 +99,7 @@ def test_a_page_that_went_bad(tmp_path):
     content = bytearray(path.read_bytes())
     content[4096:8192] = b"\x5a" * 4096
     path.write_bytes(content)
-    with pytest.raises(StateError, match="sallyport.db|database"):
+    with pytest.raises(StateError, match="database"):
         Store.open(tmp_path)
 
 
