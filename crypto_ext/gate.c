@@ -1,3 +1,4 @@
+/* The gate (gate.h): lengths, mac1, and a place in the ring upward. */
 #include "gate.h"
 
 #include <errno.h>

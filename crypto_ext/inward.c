@@ -1,3 +1,5 @@
+/* The way in (inward.h). Judging is in the order of the kernel's receive.c: index, age and counter, tag,
+ * replay, endpoint, key confirmation, timers, packet, source, purse. */
 #include "inward.h"
 
 #include <errno.h>

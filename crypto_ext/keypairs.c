@@ -1,3 +1,4 @@
+/* The three slots of every peer and the index table (keypairs.h). */
 #include "keypairs.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* A ticket lock whose waiters sleep on a futex (lock.h). */
 #include "lock.h"
 
 #include <limits.h>

@@ -1,3 +1,4 @@
+/* The way out (outward.h). What cannot leave now, for want of a key, is staged. */
 #include "outward.h"
 
 #include <errno.h>

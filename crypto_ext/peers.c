@@ -1,3 +1,4 @@
+/* The arena of peers, the hash of their keys, and adding and removing them (peers.h). */
 #include "peers.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Purses, and paying from them (purses.h). */
 #include "purses.h"
 
 #include <errno.h>

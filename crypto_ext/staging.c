@@ -1,3 +1,4 @@
+/* The pool of staged packets (staging.h). */
 #include "staging.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* System calls, and in the test build a way to make them fail (sys.h). */
 #include "sys.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Timers as functions of (peer, now), over a lazy heap (timers.h). The table of events is the kernel's. */
 #include "timers.h"
 
 #include <errno.h>

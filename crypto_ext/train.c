@@ -1,3 +1,4 @@
+/* Filling, sealing and sending one train (train.h). */
 #include "train.h"
 
 #include <errno.h>

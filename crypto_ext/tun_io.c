@@ -1,3 +1,4 @@
+/* Reading from the TUN, and writing to it what was joined (tun_io.h). */
 #include "tun_io.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Receiving batches from the UDP sockets (udp_io.h); sending is in udp_send.c. */
 #include "udp_io.h"
 
 #include <errno.h>

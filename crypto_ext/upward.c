@@ -1,3 +1,4 @@
+/* Ring, pending bits, events and the eventfd that announces them (upward.h). */
 #include "upward.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Wiping secrets. */
 #include <string.h>
 
 #include "api.h"

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from types import TracebackType
 
-from crypto_ext import Endpoint, Offload, Pump
+from crypto_ext import Endpoint, Offload, PeerView, Pump
 from tests.crypto_ext.packets import TCP, UDP, Packet
 
 SECOND = 1_000_000_000
 START = 1_000 * SECOND
 UDP_GRO, IP_PKTINFO = 104, 8
-VNET = Offload.VNET_HDR | Offload.JOIN_TCP | Offload.JOIN_UDP
+JOIN = Offload.VNET_HDR | Offload.JOIN_TCP | Offload.JOIN_UDP
 NO_HEADER = bytes(10)
 
 _names = itertools.count(1)
@@ -48,9 +48,9 @@ def endpoint(sock: socket.socket, host: str | None = None) -> Endpoint:
 
 
 class Side:
-    """One pump with its socket, its TUN and one peer (the other side)."""
+    """One pump with its socket, its TUN and one peer (the other side). `join`: its TUN takes superpackets."""
 
-    def __init__(self, host: str, *, vnet: bool = True, gso: bool = True, mtu: int = 1420) -> None:
+    def __init__(self, host: str, *, vnet: bool = True, join: bool = False, gso: bool = True, mtu: int = 1420) -> None:
         self.pump = Pump(seed=7)
         self.udp = udp_socket(host)
         self.tun, self.tun_device = socket.socketpair(
@@ -59,7 +59,7 @@ class Side:
         for end in (self.tun, self.tun_device):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
         self.vnet = vnet
-        self.pump.set_tun(self.tun_device.fileno(), VNET if vnet else 0, mtu)
+        self.pump.set_tun(self.tun_device.fileno(), (JOIN if join else Offload.VNET_HDR) if vnet else 0, mtu)
         fd = self.udp.fileno()
         four, six = (-1, fd) if ":" in host else (fd, -1)
         self.pump.set_udp(four, six, Offload.UDP_GSO if gso else 0)
@@ -93,7 +93,7 @@ class Side:
         return taken
 
     @property
-    def view(self):  # noqa: ANN201  # PeerView
+    def view(self) -> PeerView:
         return self.pump.peer(self.peer)
 
     @property
@@ -119,6 +119,10 @@ class Rig:
             side.pump.set_endpoint(side.peer, endpoint(other.udp))
         if keys:
             self.shake()
+
+    @property
+    def a_to_b(self) -> Endpoint:
+        return endpoint(self.b.udp)
 
     def shake(self, initiator: Side | None = None, *, settle: bool = True) -> None:
         """A completed handshake's keypairs on both sides; the responder's is confirmed at once."""

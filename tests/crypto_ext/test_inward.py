@@ -1,0 +1,187 @@
+"""From the network to the TUN: what is let through, what is dropped and why, what is counted."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from crypto_ext import Aead, Pending
+from tests.crypto_ext.rig import Rig, install, network, tcp_super, udp_packet, udp_socket
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("six", [False, True])
+def test_packets_arrive_unchanged_and_in_order(host: str, six: bool) -> None:
+    with Rig(host) as rig:
+        sent = [udp_packet(size, six=six) for size in (60, 61, 64, 1000, 1420, 80)]
+        rig.a.write(*sent)
+        rig.settle()
+        assert [packet for _, packet in rig.b.read()] == sent
+        assert rig.a.drops == rig.b.drops == {}
+
+
+def test_a_superpacket_arrives_as_one_write() -> None:
+    with Rig(join=True) as rig:
+        whole, packet = tcp_super(47)
+        rig.a.tun.send(whole)
+        rig.settle()
+        ((header, joined),) = rig.b.read()
+        assert header[:2] == bytes([1, 1])  # NEEDS_CSUM, TCPv4
+        assert joined[packet.header_len :] == packet.payload
+        stats = rig.b.pump.stats()
+        assert (stats.tun_writes, stats.tun_packets_out) == (1, 47)
+        assert stats.udp_receives == 1 + 2  # the keepalive of the handshake, then two GRO batches
+
+
+def test_without_vnet_header_each_packet_is_written_alone() -> None:
+    with Rig(vnet=False) as rig:
+        sent = [udp_packet(1420) for _ in range(5)]
+        rig.a.write(*sent)
+        rig.settle()
+        assert [packet for _, packet in rig.b.read()] == sent
+
+
+def test_a_replayed_datagram_is_dropped_after_authentication() -> None:
+    with Rig() as rig:
+        rig.a.write(udp_packet(100))
+        rig.a.pump.step(rig.now)
+        (datagram,) = rig.b.datagrams()
+        for _ in range(3):
+            rig.a.udp.sendto(datagram, rig.b.udp.getsockname())
+        forged = datagram[:-1] + bytes([datagram[-1] ^ 1])
+        rig.a.udp.sendto(forged, rig.b.udp.getsockname())
+        rig.settle()
+        assert len(rig.b.read()) == 1
+        assert rig.b.drops == {"replay": 2, "forged": 1}
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "malformed"),
+        (b"\x04", "malformed"),
+        (b"\x04\x00\x00\x01" + bytes(28), "malformed"),  # reserved bytes
+        (b"\x04\x00\x00\x00" + bytes(27), "malformed"),  # shorter than a keepalive
+        (b"\x05\x00\x00\x00" + bytes(28), "malformed"),
+        (b"\x01\x00\x00\x00" + bytes(143), "malformed"),  # an initiation has 148 bytes
+        (b"\x01\x00\x00\x00" + bytes(144), "mac1"),
+        (b"\x02\x00\x00\x00" + bytes(88), "mac1"),
+        (b"\x04\x00\x00\x00" + bytes(28), "unknown_index"),
+        (b"\x04\x00\x00\x00" + bytes(65503), "unknown_index"),
+    ],
+)
+def test_garbage_is_counted_and_changes_nothing(data: bytes, reason: str) -> None:
+    with Rig() as rig, udp_socket("127.0.0.1") as stranger:
+        before = rig.b.view
+        stranger.sendto(data, rig.b.udp.getsockname())
+        rig.settle()
+        assert rig.b.drops == {reason: 1}
+        assert rig.b.view == before
+
+
+def test_the_source_must_be_the_peer_s_by_longest_prefix() -> None:
+    with Rig() as rig:
+        other = rig.b.pump.add_peer(bytes(32))
+        rig.b.pump.allow(rig.b.peer, network("10.0.0.0/8"))
+        rig.b.pump.allow(other, network("10.0.0.1/32"))  # more specific, and somebody else's
+        rig.a.write(udp_packet(100))
+        rig.settle()
+        assert rig.b.read() == []
+        assert rig.b.drops == {"source": 1}
+        assert rig.b.view.rx_bytes > 32  # authentic all the same
+
+
+def sealed(rig: Rig, plain: bytes, counter: int = 5) -> bytes:
+    """A transport message to b as a would make it, around any plaintext."""
+    n = rig.a.index // 2
+    key = bytes([n % 251, 1] * 16)
+    return struct.pack("<IIQ", 4, rig.b.index, counter) + Aead().seal(key, counter, plain)
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        b"\x00",
+        b"\x45" + bytes(18),  # shorter than an IPv4 header
+        b"\x35" + bytes(30),  # no IP version
+        b"\x44" + bytes(30),  # IHL below five words
+        b"\x45\x00\xff\xff" + bytes(40),  # longer than what came
+        b"\x60\x00\x00\x00\xff\xff" + bytes(40),
+    ],
+)
+def test_an_authentic_packet_that_is_none_is_dropped(plain: bytes) -> None:
+    with Rig() as rig:
+        rig.a.udp.sendto(sealed(rig, plain), rig.b.udp.getsockname())
+        rig.settle()
+        assert rig.b.read() == []
+        assert rig.b.drops == {"inner_malformed": 1}
+
+
+def test_padding_is_cut_and_a_keepalive_is_no_packet() -> None:
+    with Rig() as rig:
+        packet = udp_packet(61)
+        for counter, plain in enumerate([packet + bytes(3), b"", packet + bytes(19)], start=3):
+            rig.a.udp.sendto(sealed(rig, plain, counter), rig.b.udp.getsockname())
+        rig.settle()
+        assert [p for _, p in rig.b.read()] == [packet, packet]
+
+
+def test_an_old_key_or_counter_is_refused_before_opening() -> None:
+    with Rig() as rig:
+        rig.a.udp.sendto(sealed(rig, b"", 2**64 - 2**13), rig.b.udp.getsockname())
+        rig.settle()
+        assert rig.b.drops == {"expired": 1}
+        rig.pass_time(180)
+        rig.a.udp.sendto(sealed(rig, b"", 7), rig.b.udp.getsockname())
+        rig.settle()
+        assert rig.b.drops == {"expired": 2}
+
+
+def test_the_peer_is_where_it_last_spoke_from() -> None:
+    with Rig() as rig, udp_socket("127.0.0.1") as elsewhere, udp_socket("127.0.0.1") as liar:
+        elsewhere.sendto(sealed(rig, udp_packet(100)), rig.b.udp.getsockname())
+        rig.settle()
+        assert rig.b.view.endpoint.port == elsewhere.getsockname()[1]
+        assert rig.b.view.seen_ns == rig.now
+        liar.sendto(sealed(rig, udp_packet(100)), rig.b.udp.getsockname())  # a replay
+        liar.sendto(sealed(rig, udp_packet(100))[:-1] + b"x", rig.b.udp.getsockname())
+        rig.settle()
+        assert rig.b.view.endpoint.port == elsewhere.getsockname()[1]
+
+
+def test_the_endpoint_roams_even_when_the_source_check_fails() -> None:
+    with Rig() as rig, udp_socket("127.0.0.1") as elsewhere:
+        elsewhere.sendto(sealed(rig, udp_packet(100, back=True)), rig.b.udp.getsockname())
+        rig.settle()
+        assert rig.b.drops == {"source": 1}
+        assert rig.b.view.endpoint.port == elsewhere.getsockname()[1]
+
+
+def test_the_first_packet_confirms_the_key_and_frees_what_waited() -> None:
+    with Rig(keys=False) as rig:
+        rig.b.write(udp_packet(100, back=True))
+        rig.settle()
+        assert rig.b.view.staged == 1
+        assert rig.b.pump.take_pending() == [(rig.b.peer, Pending.KEY)]
+        install(rig.b, 77, first=False, now=rig.now)  # b answered a's initiation
+        rig.settle()
+        assert rig.b.view.staged == 1  # never sends on a key that was not confirmed
+        install(rig.a, 77, first=True, now=rig.now)  # and now a sends its keepalive
+        rig.settle()
+        assert rig.b.pump.take_pending() == [(rig.b.peer, Pending.CONFIRMED)]
+        assert rig.b.view.staged == 0
+        assert [p for _, p in rig.a.read()] == [udp_packet(100, back=True)]
+
+
+def test_one_batch_may_hold_more_packets_than_one_join_or_one_aead_batch() -> None:
+    with Rig(join=True) as rig:
+        sent = [udp_packet(struct.pack(">H", i) * (20 + i % 3)) for i in range(600)]
+        for at in range(0, 600, 8):
+            rig.a.write(*sent[at : at + 8])
+            rig.a.pump.step(rig.now)  # b does not read meanwhile
+        rig.settle()
+        got = [p for _, p in rig.b.read()]
+        assert sum(map(len, got)) >= 600
+        assert rig.b.pump.stats().tun_packets_out == 600
+        assert rig.b.drops == {}
