@@ -15,8 +15,8 @@ need_for() { # sub-command
     bench) need nft=nftables ip=iproute2 wg=wireguard-tools wireguard-go=wireguard-go iperf3=iperf3 ;;
     test)
         need nft=nftables ip=iproute2 wg=wireguard-tools wireguard-go=wireguard-go iperf3=iperf3 \
-            tcpdump=tcpdump curl=curl clang=clang conntrack=conntrack ping=iputils-ping \
-            shellcheck=shellcheck git=git
+            tcpdump=tcpdump curl=curl conntrack=conntrack ping=iputils-ping sysctl=procps \
+            shellcheck=shellcheck
         ;;
     esac
 }
