@@ -14,9 +14,10 @@ START = datetime(2026, 5, 28, 14, 2, 14, tzinfo=UTC)
 
 
 class FakeControl:
-    """Two accounts, one region `ash`. `refuse` is raised by the next create; `before_create` runs in it."""
+    """Two accounts, one region. `refuse` is raised by the next create; `before_create` runs in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, region: str = "ash") -> None:
+        self.region = region
         self.accounts = {TOKEN: Account("alice", "paid"), OTHER_TOKEN: Account("bob", "paid")}
         self.sessions: dict[str, tuple[str, SessionView]] = {}
         self.keys: list[bytes | None] = []
@@ -28,7 +29,7 @@ class FakeControl:
         return self.accounts.get(token)
 
     def regions(self) -> list[RegionView]:
-        return [RegionView("ash", 1)]
+        return [RegionView(self.region, 1)]
 
     async def create_session(
         self, account: Account, region: str, client_public_key: bytes | None
@@ -37,8 +38,8 @@ class FakeControl:
             await self.before_create()
         if self.refuse is not None:
             raise self.refuse
-        if region != "ash":
-            raise NoNodeInRegion(region, ("ash",))
+        if region != self.region:
+            raise NoNodeInRegion(region, (self.region,))
         self.keys.append(client_public_key)
         session_id = f"tb_{len(self.sessions):06d}"
         view = SessionView(
