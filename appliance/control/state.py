@@ -16,7 +16,7 @@ from appliance.control.turns import Turns
 from appliance.core import accounting
 from appliance.core.accounting import NS_PER_SECOND, Counts, Usage, Windows
 from appliance.core.leases import Leases
-from appliance.slots import Slot, SlotFile
+from appliance.slots import WORD_BYTES_IN, WORD_BYTES_OUT, Slot, SlotFile
 from appliance.store.sessions import SessionRow
 from appliance.store.store import Store
 from appliance.store.tokens import TokenRow
@@ -42,6 +42,10 @@ class LiveSession:
         return self.earlier + self.reading()
 
     def unsettled_bytes(self) -> int:
+        """What the next settling will charge."""
+        words, settled = self.slot.words, self.settled
+        if words[WORD_BYTES_IN] == settled.bytes_in and words[WORD_BYTES_OUT] == settled.bytes_out:
+            return 0  # the common case, asked about every session of an account with each status
         return accounting.settle(self.settled, self.slot.counts())[1]
 
 

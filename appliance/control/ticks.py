@@ -48,8 +48,8 @@ class Ticks:
             self._state.rearm()
             try:
                 await settle(self._state)
-            except StorageUnavailable as error:
-                event(logger, logging.ERROR, "counters were not settled; trying again", error=error.__cause__)
+            except StorageUnavailable:
+                event(logger, logging.ERROR, "counters were not settled; trying again")
                 self._counted.set()
 
 

@@ -15,6 +15,7 @@ for it learns whether it was committed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -22,11 +23,22 @@ import trio
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from appliance.log import event
+
+logger = logging.getLogger("sallyport.store")
+
 T = TypeVar("T")
 
 
 class StoreFailed(Exception):
     """The database did not do it; nothing of the change is in it."""
+
+
+def failed(error: SQLAlchemyError) -> StoreFailed:
+    """The failure in the database's own words, said once in the log: it has no other way to the operator."""
+    reason = f"{type(error).__name__}: {getattr(error, 'orig', None) or 'no reason given'}"
+    event(logger, logging.ERROR, "the database failed", reason=reason)
+    return StoreFailed(reason)
 
 
 class _Job(Generic[T]):
@@ -58,7 +70,7 @@ class _Job(Generic[T]):
     def result(self) -> T:
         if self._error is not None:
             if isinstance(self._error, SQLAlchemyError):
-                raise StoreFailed(type(self._error).__name__) from self._error
+                raise failed(self._error) from self._error
             raise self._error
         return self._results[0]
 
@@ -99,7 +111,7 @@ class Writer:
             try:
                 return await trio.to_thread.run_sync(ask, limiter=self._thread)
             except SQLAlchemyError as error:
-                raise StoreFailed(type(error).__name__) from error
+                raise failed(error) from error
 
     def _commit(self, group: list[_Job[object]]) -> None:
         try:

@@ -118,6 +118,42 @@ async def test_what_applied_raises_reaches_its_own_waiter_only(store):
     assert sorted(outcomes, key=str) == [1, 3, "bug"]
 
 
+async def test_a_full_disk(store, caplog):
+    """SQLite rolls back by itself here: nothing of the group may slip out of its transaction."""
+
+    def pages(connection):
+        return connection.execute(text("PRAGMA page_count")).scalar_one()
+
+    def fill(number):
+        def change(connection):
+            insert(number)(connection)
+            connection.execute(text("INSERT INTO big VALUES (zeroblob(100000))"))
+
+        return change
+
+    await store.write(lambda c: c.execute(text("CREATE TABLE big (b)")) and None)
+    full = await store.read(pages) + 2
+    await store.read(lambda c: c.execute(text(f"PRAGMA max_page_count = {full}")) and None)
+    failures = []
+
+    async def one(number):
+        try:
+            await store.write(fill(number) if number % 2 else insert(number))
+        except StoreFailed as error:
+            failures.append((number, str(error)))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(6):
+            nursery.start_soon(one, number)
+    assert sorted(number for number, _ in failures) == [1, 3, 5]
+    assert "full" in failures[0][1]
+    assert "the database failed" in caplog.text
+    assert await numbers(store) == [0, 2, 4]
+    await store.read(lambda c: c.execute(text("PRAGMA max_page_count = 100000")) and None)
+    await store.write(fill(7))
+    assert await numbers(store) == [0, 2, 4, 7]
+
+
 async def test_a_query_that_fails(store):
     with pytest.raises(StoreFailed):
         await store.read(lambda c: c.execute(text("SELECT * FROM nowhere")))
