@@ -49,7 +49,8 @@ class ApiError(Exception):
 
 def error_body(message: str, extra: Mapping[str, object] | None = None) -> bytes:
     """The one shape of all errors."""
-    return json.dumps({"error": message, **(extra or {})}).encode() + b"\n"
+    fields = {"error": message, **(extra or {})}
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
 def error_response(

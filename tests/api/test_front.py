@@ -66,7 +66,7 @@ async def test_a_websocket_is_told_in_json_that_there_is_none() -> None:
     async with served(FakeControl()) as base:
         answer = await exchange(base, b"GET /v1/regions HTTP/1.1\r\nHost: x\r\n" + upgrade + key)
     assert answer.startswith(b"HTTP/1.1 404")
-    assert b'{"error": "not found"}' in answer
+    assert b'{"error":"not found"}' in answer
 
 
 async def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:

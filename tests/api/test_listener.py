@@ -121,7 +121,7 @@ async def test_curl_hears_that_its_body_is_too_large(tmp_path: Any, size: int, h
             f"curl -s -w ' %{{http_code}} %{{content_type}}' -X POST {how} --data-binary @{tmp_path}/body"
             f' -H "Authorization: Bearer {TOKEN}" {base}/v1/sessions'
         )
-        assert await shell(line) == '{"error": "request body too large"}\n 413 application/json'
+        assert await shell(line) == '{"error":"request body too large"}\n 413 application/json'
 
 
 async def test_no_secret_is_cached_and_no_server_named() -> None:
