@@ -46,6 +46,7 @@ def running(scene: Scene) -> Exit:
     return scene.up()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(scene: Scene) -> Client:
+    """A client of the test's own: what it leaves behind meets nobody."""
     return scene.client()

@@ -95,14 +95,15 @@ class Client:
         return int(self.curl("-T", str(file), WEB, seconds=30))
 
     def connects(self, address: str, port: int, seconds: float = 1.0) -> str:
-        """Try TCP: "open", "refused" (a reset came back) or "silent"."""
+        """Try TCP: "open", "refused" (a reset came back), "silent", or the words of another error."""
         script = (
             "import socket,sys\n"
             "s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET)\n"
             "s.settimeout(float(sys.argv[3]))\n"
             "try: s.connect((sys.argv[1], int(sys.argv[2]))); print('open')\n"
             "except ConnectionRefusedError: print('refused')\n"
-            "except OSError: print('silent')\n"
+            "except TimeoutError: print('silent')\n"
+            "except OSError as error: print(error.strerror)\n"
         )
         return self.host.output(sys.executable, "-c", script, address, str(port), str(seconds)).strip()
 
@@ -237,7 +238,7 @@ class Scene:
             "links": "ip -o link show | sed 's/qdisc.*//'",
             "routes": "ip route show table all; ip -6 route show table all",
             "policy": "ip rule show; ip -6 rule show",
-            "sysctls": "cd /proc/sys/net && grep -rHs . ipv4/ip_forward ipv4/conf ipv6/conf",
+            "sysctls": "cd /proc/sys/net && grep -rHs . ipv4/ip_forward ipv4/conf ipv6/conf || :",
         }
         return {name: self.exit.output("sh", "-c", command) for name, command in commands.items()}
 

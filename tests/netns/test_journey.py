@@ -83,7 +83,6 @@ def test_a_stock_client_gets_out_with_the_configuration_as_it_is(scene, running,
 
     ended = running.end(made["id"])
     assert ended["terminated_reason"] == "client_closed"
-    client.host.run("ip", "link", "del", client.interface)
 
 
 def test_ending_a_session_stops_traffic_at_once(scene, running, client):
@@ -106,7 +105,6 @@ def test_ending_a_session_stops_traffic_at_once(scene, running, client):
     assert "peer" not in scene.exit.output("wg", "show", running.interface)
     flows = scene.exit.output("conntrack", "-L", "--src", inner_address(made["wg_config"]))
     assert flows == ""
-    client.host.run("ip", "link", "del", client.interface)
 
 
 def test_a_client_that_keeps_its_private_key(scene, running, client):
@@ -122,7 +120,6 @@ def test_a_client_that_keeps_its_private_key(scene, running, client):
     assert running.session(made["id"])["terminated_reason"] == "superseded"
     assert "terminated_at" not in running.session(newer["id"])
     running.end(newer["id"])
-    client.host.run("ip", "link", "del", client.interface)
 
 
 def test_tokens_come_and_go_while_it_runs(scene, running, client):
@@ -141,7 +138,6 @@ def test_tokens_come_and_go_while_it_runs(scene, running, client):
     rows = {row["id"]: row for row in json.loads(scene.command("token", "list", *state, "--json").stdout)}
     assert rows[made["id"]]["revoked"] is True
     assert all(set(row) == {"id", "created_at", "revoked"} for row in rows.values())
-    client.host.run("ip", "link", "del", client.interface)
 
 
 def test_the_operator_ends_a_session(scene, running, client):
@@ -151,7 +147,6 @@ def test_the_operator_ends_a_session(scene, running, client):
     scene.command("sessions", "end", made["id"], "--state-dir", str(scene.state))
     assert running.session(made["id"])["terminated_reason"] == "admin"
     assert client.curl("--max-time", "1", f"{WEB}/ip", check=False) == ""
-    client.host.run("ip", "link", "del", client.interface)
 
 
 def test_a_tunnel_whose_egress_is_small_hands_out_its_mtu():

@@ -55,6 +55,11 @@ def listing(directory):
     return sorted(file.name for file in directory.iterdir()) if directory.exists() else None
 
 
+@pytest.fixture(scope="module")
+def client(scene):
+    return scene.client()
+
+
 @pytest.fixture
 def start(scene):
     return Start(scene)

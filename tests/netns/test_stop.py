@@ -38,12 +38,7 @@ def scene():
     """A stage for each test: what is compared is the whole host, before and after."""
     with Scene() as stage:
         # Somebody else's rules and values, which must come through unharmed.
-        stage.exit.run(
-            "nft",
-            "-f",
-            "-",
-            input_text="table inet other { chain c { type filter hook forward priority 5; } }",
-        )
+        stage.exit.run("nft", "-f", "-", input_text=OTHER_RULES)
         stage.exit.sysctl(f"net.ipv4.conf.{stage.egress}.rp_filter", "2")
         yield stage
 
