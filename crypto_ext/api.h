@@ -3,7 +3,7 @@
  * This one file is the contract. Every .c file includes it; build.py hands the part between the two
  * `cdef` marks to cffi, so that part holds plain declarations only (no #if, no macros).
  *
- * Division of labour (design.md section 2): C owns everything about an established key, Python owns
+ * Division of labour: C owns everything about an established key, Python owns
  * everything about getting one. C never reads a clock except in sp_run(): every other door takes
  * `now_ns`, CLOCK_BOOTTIME in nanoseconds, so that all of it runs on a virtual clock.
  *
@@ -38,7 +38,7 @@ struct sp_endpoint {
     uint8_t addr[16];
 };
 
-/* ---- slots: counters that survive us (design.md section 4) -----------------------------------------
+/* ---- slots: counters that survive us -----------------------------------------
  *
  * A slot is 32 little-endian 64-bit words in a memory-mapped file (or, for a peer that nobody bills,
  * inside the peer). Python binds and frees it and writes words 0 to 5; C adds to 6 to 11 and writes
@@ -58,7 +58,7 @@ enum sp_slot_word {
     SP_SLOT_SEEN_NS = 16      /* CLOCK_BOOTTIME of the last authenticated packet received */
 };
 
-/* ---- AEAD: the seam (design.md section 2) ---------------------------------------------------------- */
+/* ---- AEAD: the seam ---------------------------------------------------------- */
 
 /* One packet. Nonce = 4 zero bytes + little-endian counter; no additional data.
  * seal: reads len bytes at in, writes len + 16 at out. open: reads len bytes at in, of which the last
@@ -232,7 +232,7 @@ int sp_peer_disallow_all(struct sp_pump *pump, uint32_t peer);
 uint32_t sp_route(struct sp_pump *pump, int family, const uint8_t *addr);
 
 /* Keys. As initiator the keypair becomes current at once and the staged packets (or one keepalive)
- * leave; as responder it becomes next until the peer uses it (spec/wireguard.md 2.4). -EADDRINUSE: index taken. */
+ * leave; as responder it becomes next until the peer uses it (as in the kernel's noise.c). -EADDRINUSE: index taken. */
 struct sp_keypair_spec {
     uint8_t send_key[32];
     uint8_t receive_key[32];

@@ -1,4 +1,4 @@
-/* Joining decrypted packets into superpackets for one TUN write (spec/wireguard.md 3.7, "coalescing").
+/* Joining decrypted packets into superpackets for one TUN write.
  *
  * Packets are added in the order in which they were received and stay where they are (no copy); every
  * item that results is a list of slices: a header of its own, then payloads. Nothing is ever held back:

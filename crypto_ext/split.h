@@ -1,4 +1,4 @@
-/* Splitting a superpacket that the TUN handed us whole (spec/wireguard.md 3.7, "split").
+/* Splitting a superpacket that the TUN handed us whole.
  *
  * sp_split_begin checks everything that came from the kernel against the bytes themselves; after it
  * the other two cannot fail. A packet without GSO (or whose payload fits one segment) is one segment,
