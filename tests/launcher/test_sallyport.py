@@ -55,8 +55,14 @@ def test_the_process_started_is_the_program(checkout: Checkout) -> None:
 )
 def test_words_reach_the_program(checkout: Checkout, words: list[str], answer: list[str]) -> None:
     out, err = checkout.run(*words)
-    assert out.split()[2:] == answer
+    assert out.splitlines()[0].split()[2:] == answer
     assert err == []
+
+
+def test_help_names_what_only_a_checkout_has(checkout: Checkout) -> None:
+    out, _ = checkout.run("help")
+    assert "./sallyport test" in out
+    assert "./sallyport bench" in out
 
 
 def test_the_exit_code_is_the_program_s(checkout: Checkout) -> None:
