@@ -148,10 +148,14 @@ class SlotFile:
         return slot
 
     def free(self, slot: Slot) -> None:
-        """Give a slot back: its peer is removed and what it counted is committed."""
+        """Give a slot back: its peer is removed and what it counted is committed.
+
+        Everything in it is wiped: where a client came from is kept no longer than its session.
+        """
         if slot.index == _DETACHED:
             return
-        slot.words[WORD_MAGIC] = 0
+        for word in range(SLOT_WORDS):  # the magic word first
+            slot.words[word] = 0
         del self._bound[slot.index]
         self._free.append(slot.index)
 

@@ -111,7 +111,7 @@ async def _make(state: State, account: AccountState, public_ip: str, public_key:
             await peers.remove(state, public_key)
             undo.push_async_callback(peers.put_back, state, public_key, old.row.address, old.slot)
         await peers.install(state, public_key, address, slot)
-        undo.push_async_callback(peers.remove_if_there, state, public_key)
+        undo.push_async_callback(peers.remove_if_there, state, public_key, slot)
         now_ns, boot_ns = state.wall_ns(), state.boot_ns()
         row = SessionRow(
             id=session_id,
@@ -149,7 +149,7 @@ def _bind(state: State, session_id: str, undo: AsyncExitStack) -> Slot:
         slot = state.slots.bind(session_id, generation=1)
     except NoFreeSlot:
         raise SubnetExhausted from None
-    undo.callback(state.slots.free, slot)
+    undo.callback(state.free_slot, slot)
     return slot
 
 

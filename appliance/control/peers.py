@@ -34,7 +34,7 @@ async def install(state: State, public_key: bytes, address: IPv4Address, slot: S
         raise BadClientKey("this client_public_key cannot be used here") from error
     except Exception as error:
         event(logger, logging.ERROR, "the data plane did not take a peer", error=_kind(error))
-        await remove_if_there(state, public_key)
+        await remove_if_there(state, public_key, slot)
         raise PeerApplyFailed from error
 
 
@@ -48,12 +48,12 @@ async def remove(state: State, public_key: bytes) -> None:
         raise PeerApplyFailed from error
 
 
-async def remove_if_there(state: State, public_key: bytes) -> None:
-    """Undo an install that may have happened."""
+async def remove_if_there(state: State, public_key: bytes, slot: Slot) -> None:
+    """Undo an install that may have happened. When even that fails, the slot may still be counted in."""
     try:
         await remove(state, public_key)
     except PeerApplyFailed:
-        return  # logged already; a peer that was never there cannot be removed
+        state.haunted_slots.add(slot)
 
 
 async def put_back(state: State, public_key: bytes, address: IPv4Address, slot: Slot) -> None:

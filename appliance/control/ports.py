@@ -42,7 +42,10 @@ class DataPlane(Protocol):
         """
 
     async def remove_session(self, public_key: bytes) -> None:
-        """Remove the peer: on return no packet of it passes any more and its counters are final."""
+        """Remove the peer: on return no packet of it passes any more and its counters are final.
+
+        A key that is no peer is no error.
+        """
 
 
 class Flows(Protocol):

@@ -77,6 +77,8 @@ class State:
     tokens_by_hash: dict[bytes, TokenRow] = field(default_factory=dict)
     live: dict[str, LiveSession] = field(default_factory=dict)
     live_by_key: dict[bytes, LiveSession] = field(default_factory=dict)
+    # Slots of peers that could not be taken out: not to be lent to anybody before the next start.
+    haunted_slots: set[Slot] = field(default_factory=set)
 
     def wall_ns(self) -> int:
         return int(self.wall() * NS_PER_SECOND)
@@ -94,6 +96,10 @@ class State:
             (boot_ns - session.began_boot_ns for session in account.live.values()),
             self.wall_ns(),
         )
+
+    def free_slot(self, slot: Slot) -> None:
+        if slot not in self.haunted_slots:
+            self.slots.free(slot)
 
     def set_token(self, row: TokenRow) -> None:
         self.tokens[row.id] = row

@@ -64,8 +64,9 @@ class FakePlane:
         failure = self.fail_remove.pop(0) if self.fail_remove else None
         if failure is not None:
             raise failure
-        self.on_remove(public_key)
-        del self.peers[public_key]
+        if public_key in self.peers:
+            self.on_remove(public_key)
+        self.peers.pop(public_key, None)
 
     def count(self, public_key: bytes, bytes_in: int = 0, bytes_out: int = 0) -> None:
         """What the pump does: add to the slot of a peer."""

@@ -187,6 +187,21 @@ async def test_a_plane_that_fails_or_hangs(tmp_path, virtual_time):
         assert usage.bytes_used == 0
 
 
+async def test_a_peer_that_cannot_be_taken_out_again_keeps_its_slot(tmp_path):
+    """Else it might count into the slot of the next session."""
+    async with Exit(tmp_path) as node:
+        account = await node.account()
+        node.plane.fail_add, node.plane.fail_remove = [OSError("no")], [OSError("stuck")]
+        with pytest.raises(PeerApplyFailed):
+            await node.create(account, key(1))
+        (haunted,) = node.slots.bound()
+        await node.create(account, key(2))
+        assert haunted in node.slots.bound()
+        assert len(node.slots.bound()) == 2
+    async with node.again() as node:
+        assert len(node.slots.bound()) == 1
+
+
 async def test_storage_that_fails(tmp_path):
     async with Exit(tmp_path) as node:
         account = await node.account()

@@ -30,9 +30,12 @@ async def test_installing(state):
     assert key(1) in state.dataplane.peers
     await peers.remove(state, key(1))
     assert state.dataplane.peers == {}
-    with pytest.raises(PeerApplyFailed):
-        await peers.remove(state, key(1))
-    await peers.remove_if_there(state, key(1))
+    await peers.remove(state, key(1))
+    await peers.remove_if_there(state, key(1), slot)
+    assert state.haunted_slots == set()
+    state.dataplane.fail_remove = [OSError("stuck")]
+    await peers.remove_if_there(state, key(1), slot)
+    assert state.haunted_slots == {slot}
 
 
 async def test_a_plane_that_hangs(state, virtual_time):
