@@ -1,4 +1,4 @@
-"""The service unit: what it grants, and that it fits the program. `systemd-analyze verify` is a release step."""
+"""The service unit: what it grants, and that it fits the program. How to verify it: docs/development.md."""
 
 from __future__ import annotations
 
