@@ -1,18 +1,23 @@
 """Every error is JSON, `{"error": "..."}`, whoever found it: our handlers, Quart's routing or a bug.
 
 `ApiError` is what handlers raise; `register` also gives the framework's own errors (404, 405 with `Allow`,
-408, 413) and unexpected exceptions (500, logged once by the app) the same shape.
+408, 413) and unexpected exceptions (500, logged once) the same shape.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Final
 
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from appliance.log import event
+
+_log = logging.getLogger("sallyport.api")
 
 JSON: Final = "application/json"
 
@@ -66,6 +71,20 @@ def register(app: QuartTrio) -> None:
     """Give every error of `app` the one shape."""
     app.register_error_handler(ApiError, _api_error)
     app.register_error_handler(HTTPException, _framework_error)
+    app.register_error_handler(Exception, unexpected)
+
+
+async def unexpected(error: Exception) -> Response:
+    """A bug: one line in the log. It names the route's pattern, not the path: ids stay out of logs."""
+    event(
+        _log,
+        logging.ERROR,
+        "request handler failed",
+        exc_info=error,
+        method=request.method,
+        route=request.url_rule,
+    )
+    return error_response(500, _WORDS[500])
 
 
 async def _api_error(error: ApiError) -> Response:

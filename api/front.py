@@ -1,9 +1,11 @@
-"""What stands between the HTTP server and an app: five things that neither of them does.
+"""What stands between the HTTP server and an app: six things that neither of them does.
 
 * **Lingering.** An answer that comes before the request's body has arrived (413, 401) would be followed by
   a closed socket with unread bytes in it, which TCP turns into a reset that can destroy the answer on its
   way. So the answer goes out at once, and then the rest of the body is read and thrown away, within
   limits, before the exchange ends.
+* **Size.** The framework queues whatever arrives, also where nobody reads it. It gets one byte more than the
+  limit of a body and no more.
 * **Closing.** When a connection is not kept, the server first tells the app that its client is gone and then
   closes. The framework takes the former as a reason to cancel what it is doing, which is the latter: the
   connection would stay open for ever. So the last event is sent shielded.
@@ -30,6 +32,7 @@ from hypercorn.typing import (
     WebsocketResponseStartEvent,
 )
 
+from api.body import BODY_LIMIT_BYTES
 from api.errors import JSON, error_body
 
 # How much of a refused body is read, and for how long, before the sender is cut off after all.
@@ -65,11 +68,12 @@ class _Exchange:
     async def receive(self) -> ASGIReceiveEvent:
         message = await self._receive()
         if message["type"] == "http.request":
+            room_bytes = max(0, BODY_LIMIT_BYTES + 1 - self._received_bytes)
             self._received_bytes += len(message["body"])
             if not message["more_body"] or self._received_bytes > LINGER_BYTES:
                 self._body_over.set()
-        else:
-            self._body_over.set()
+            return {**message, "body": message["body"][:room_bytes]}
+        self._body_over.set()
         return message
 
     async def send(self, message: ASGISendEvent) -> None:

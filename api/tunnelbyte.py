@@ -13,13 +13,13 @@ A session of somebody else and one that never was are the same 404.
 
 from __future__ import annotations
 
-import json
-from typing import Final, NoReturn
+from typing import Final
 
 from quart import Blueprint, Response, request
 
 from api.auth import authenticate
-from api.errors import JSON, ApiError, error_response
+from api.body import read_json
+from api.errors import JSON, ApiError, error_response, unexpected
 from api.models import (
     Answer,
     BadFields,
@@ -70,7 +70,7 @@ def create_blueprint(control: Control) -> Blueprint:
     @blueprint.post("/sessions")
     async def create() -> Response:
         owner = await account()
-        asked = _fields(_document(await request.get_data(False, False, False)))
+        asked = _fields(await read_json(request))
         # The door sees to it that a client that hangs up in the middle leaves nothing behind.
         created = await control.create_session(owner, asked.region, asked.client_public_key)
         return _answer(Created.model_validate(created))
@@ -92,18 +92,6 @@ def create_blueprint(control: Control) -> Blueprint:
     return blueprint
 
 
-def _document(body: bytes) -> object:
-    """The body as JSON, strictly: UTF-8 only, no NaN, and nothing that only a parser's limit catches."""
-    try:
-        return json.loads(body.decode(), parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise ApiError(400, "invalid json") from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
 def _fields(document: object) -> CreateRequest:
     try:
         return read_create_request(document)
@@ -122,5 +110,5 @@ async def _refused(refusal: Refused) -> Response:
         extra = {"available": list(refusal.available)}
         return error_response(503, f"no active node in region {refusal.region}", extra=extra)
     if type(refusal) not in _ANSWERS:
-        raise refusal  # a refusal this dialect has no words for is a bug: 500, logged
+        return await unexpected(refusal)  # a refusal this dialect has no words for is a bug
     return error_response(*_ANSWERS[type(refusal)])

@@ -13,7 +13,8 @@ import trio
 import trio.testing
 from quart.typing import TestClientProtocol as Client
 
-from api.app import BODY_LIMIT_BYTES, BODY_TIMEOUT_SECONDS, create_app
+from api.app import create_app
+from api.body import BODY_LIMIT_BYTES, BODY_TIMEOUT_SECONDS
 from appliance.control.door import Control
 from appliance.log import setup
 from tests.api.fakes import TOKEN, FakeControl

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.app import BODY_LIMIT_BYTES, BODY_TIMEOUT_SECONDS
+from api.body import BODY_LIMIT_BYTES, BODY_TIMEOUT_SECONDS
 from tests.api.fakes import TOKEN, FakeControl
 from tests.api.served import served, shell
 

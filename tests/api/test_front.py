@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import trio
 
 from api import front
+from api.body import BODY_LIMIT_BYTES
 from tests.api.fakes import TOKEN, FakeControl
 from tests.api.served import exchange, served
 
@@ -74,6 +76,24 @@ async def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
     async with served(FakeControl()) as base:
         status, body = _parts(await exchange(base, head + b" " * 3_000_000))
     assert (status, body) == (413, {"error": "request body too large"})
+
+
+async def test_the_app_is_handed_one_byte_more_than_the_limit_at_most() -> None:
+    seen: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        more = True
+        while more:
+            message = await receive()
+            seen.append(len(message["body"]))
+            more = message["more_body"]
+
+    to_app, from_client = trio.open_memory_channel[Any](10)
+    for size, more in ((1000, True), (70_000, True), (70_000, True), (0, False)):
+        to_app.send_nowait({"type": "http.request", "body": bytes(size), "more_body": more})
+    scope: Any = {"type": "http", "path": "/", "headers": []}
+    await front.Front(app)(scope, from_client.receive, to_app.send)
+    assert seen == [1000, BODY_LIMIT_BYTES + 1 - 1000, 0, 0]
 
 
 async def test_the_connection_goes_on_after_a_body_that_was_thrown_away() -> None:
