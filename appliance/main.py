@@ -30,11 +30,12 @@ from appliance import log, operator
 from appliance.clock import boottime_ns, wall_seconds
 from appliance.config import UpConfig
 from appliance.control.door import Control
+from appliance.control.errors import StorageUnavailable
 from appliance.control.ports import NodeFacts
 from appliance.core.noise import Identity
 from appliance.device.device import Device, TunGoneError
 from appliance.device.sessions import SessionPeers
-from appliance.errors import UserError, cause_of
+from appliance.errors import StateError, UsageError, UserError, cause_of
 from appliance.keys import load_or_create
 from appliance.log import event
 from appliance.net.tun import Tun, open_tun
@@ -42,6 +43,8 @@ from appliance.pump import Pump
 from appliance.sdnotify import notify
 from appliance.slots import SlotFile, default_path, slots_for
 from appliance.startup import Prepared, prepare
+from appliance.store import sessions
+from appliance.store.writer import StoreFailed
 from appliance.supervise import keep_running
 from appliance.uapi import UapiServer
 from appliance.watchdog import feed_watchdog
@@ -50,7 +53,6 @@ _log = logging.getLogger("sallyport.main")
 
 _LISTENERS_SECONDS = 2.2
 _SETTLE_SECONDS = 1.0
-_NETWORK_SECONDS = 1.0
 _STOP_SECONDS = 4.7
 
 
@@ -86,6 +88,15 @@ def _unexpected(failure: BaseException) -> UserError:
     return UserError(f"stopped by an unexpected failure: {type(failure).__name__}: {failure}{where}")
 
 
+async def _settle(control: Control) -> None:
+    """The last entry in the ledger. A failure costs nothing: the counters stay for the next start."""
+    try:
+        with trio.move_on_after(_SETTLE_SECONDS):
+            await control.settle()
+    except StorageUnavailable as failure:
+        event(_log, logging.ERROR, "the ledger did not take the last counts", error=str(failure))
+
+
 class _Exit:
     """One run of the exit."""
 
@@ -115,7 +126,7 @@ class _Exit:
         """Should an orderly stop hang, a thread that nothing can hang ends the process."""
 
         def end() -> None:
-            os.write(2, b"sallyport: stopping took too long; ended without full clean-up, the next start repairs it\n")
+            os.write(2, b"sallyport: stopping took too long and was cut short; the next start repairs the rest\n")
             os._exit(1)
 
         timer = threading.Timer(_STOP_SECONDS, end)
@@ -125,6 +136,7 @@ class _Exit:
 
     async def _exist(self) -> None:
         config, prepared = self._config, self._prepared
+        await self._check_pool_serves_the_living()
         identity = Identity(load_or_create(config.state_dir))
         tun = open_tun(config.interface, mtu=prepared.facts.mtu)
         self._stack.callback(tun.close)
@@ -152,10 +164,20 @@ class _Exit:
         try:
             await self._serve(device, control, uapi, tun)
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _SETTLE_SECONDS):
-                await control.settle()
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _NETWORK_SECONDS):
+            with trio.CancelScope(shield=True):
+                await _settle(control)
                 await trio.to_thread.run_sync(prepared.network.undo)
+
+    async def _check_pool_serves_the_living(self) -> None:
+        """A pool without the addresses that clients hold would end their sessions: not by a slip of the pen."""
+        pool = self._prepared.facts.pool
+        live = await self._prepared.store.read(sessions.load_live)
+        outside = sum(row.address not in pool for row in live)
+        if outside:
+            raise UsageError(
+                f"{outside} live sessions have addresses outside the pool {pool}: "
+                "end them first (sallyport sessions end), or keep their pool"
+            )
 
     def _facts(self, identity: Identity) -> NodeFacts:
         config, prepared = self._config, self._prepared
@@ -190,6 +212,9 @@ class _Exit:
                 vital.cancel_scope.cancel()
         except* TunGoneError:
             raise UserError(f"the interface {tun.name} was deleted by somebody else") from None
+        except* StoreFailed as failed:
+            reason = cause_of(failed)
+            raise StateError(f"the database in {config.state_dir} cannot be used: {reason}") from None
 
     async def _serve_api(self, control: Control) -> None:
         sockets = self._prepared.api

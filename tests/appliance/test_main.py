@@ -14,6 +14,7 @@ import pytest
 
 from appliance.errors import UserError
 from appliance.main import _unexpected
+from bench.process import LabError
 from tests.netns.scene import EXIT, Scene
 
 
@@ -100,3 +101,14 @@ def test_systemd_hears_ready_and_stopping(scene: Scene) -> None:
             words.append(manager.recv(4096))
         assert words[-1] == b"STOPPING=1"
         assert running.process.wait(5) == 0
+
+
+@pytest.mark.netns
+def test_another_pool_does_not_end_live_sessions_by_a_slip(scene: Scene) -> None:
+    running = scene.up("--pool", "10.66.1.0/24")
+    created = running.create()
+    running.stop()
+    with pytest.raises(LabError, match="1 live sessions have addresses outside the pool"):
+        scene.up("--pool", "10.66.2.0/24")
+    again = scene.up()
+    assert "terminated_at" not in again.session(created["id"])
