@@ -42,7 +42,7 @@ from appliance.net.tun import Tun, open_tun
 from appliance.pump import Pump
 from appliance.sdnotify import notify
 from appliance.slots import SlotFile, default_path, slots_for
-from appliance.startup import Prepared, prepare
+from appliance.startup import Prepared, prepare, remember_pool
 from appliance.store import sessions
 from appliance.store.writer import StoreFailed
 from appliance.supervise import keep_running
@@ -126,7 +126,7 @@ class _Exit:
         """Should an orderly stop hang, a thread that nothing can hang ends the process."""
 
         def end() -> None:
-            os.write(2, b"sallyport: stopping took too long and was cut short; the next start repairs the rest\n")
+            os.write(2, b"sallyport: stopping took too long and was cut short; the next start repairs it\n")
             os._exit(1)
 
         timer = threading.Timer(_STOP_SECONDS, end)
@@ -137,6 +137,7 @@ class _Exit:
     async def _exist(self) -> None:
         config, prepared = self._config, self._prepared
         await self._check_pool_serves_the_living()
+        remember_pool(config.state_dir, prepared.facts.pool)
         identity = Identity(load_or_create(config.state_dir))
         tun = open_tun(config.interface, mtu=prepared.facts.mtu)
         self._stack.callback(tun.close)
@@ -169,7 +170,7 @@ class _Exit:
                 await trio.to_thread.run_sync(prepared.network.undo)
 
     async def _check_pool_serves_the_living(self) -> None:
-        """A pool without the addresses that clients hold would end their sessions: not by a slip of the pen."""
+        """A pool without the addresses that clients hold would end their sessions: not by a slip."""
         pool = self._prepared.facts.pool
         live = await self._prepared.store.read(sessions.load_live)
         outside = sum(row.address not in pool for row in live)

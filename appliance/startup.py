@@ -72,8 +72,12 @@ def prepare(config: UpConfig, bind_api: BindApi, stack: ExitStack) -> Prepared:
     stack.callback(udp.close)
     if store is None:
         store = stack.enter_context(closing(Store.open(config.state_dir)))
-    write_secret(config.state_dir / _POOL_FILE, f"{facts.pool}\n".encode())
     return Prepared(facts, network, store, udp, api)
+
+
+def remember_pool(state_dir: Path, pool: IPv4Network) -> None:
+    """Write down which pool this exit serves, for the next start without --pool."""
+    write_secret(state_dir / _POOL_FILE, f"{pool}\n".encode())
 
 
 def _check_privileges() -> None:

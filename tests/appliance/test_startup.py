@@ -18,7 +18,7 @@ from appliance.errors import InUseError, StateError
 from appliance.net.egress import Egress
 from appliance.net.exit import ExitFacts
 from appliance.net.udp import UdpSockets
-from appliance.startup import Prepared, prepare
+from appliance.startup import Prepared, prepare, remember_pool
 from appliance.store.store import Store
 
 
@@ -86,9 +86,10 @@ def test_the_pool_is_remembered_and_a_damaged_note_is_said(tmp_path: Path) -> No
 
     with ExitStack() as stack:
         first = prepare(config(tmp_path), bind, stack).facts.pool
+    remember_pool(tmp_path, first)
     with ExitStack() as stack:
         assert prepare(config(tmp_path), bind, stack).facts.pool == first
-    (tmp_path / "pool").write_text("10.77.3.0/24\n")
+    remember_pool(tmp_path, IPv4Network("10.77.3.0/24"))
     with ExitStack() as stack:
         assert prepare(config(tmp_path), bind, stack).facts.pool == IPv4Network("10.77.3.0/24")
     (tmp_path / "pool").write_text("ten dot something\n")
