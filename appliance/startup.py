@@ -20,7 +20,7 @@ from appliance.core.uapi_text import format_endpoint
 from appliance.errors import PrivilegeError, StateError
 from appliance.net.exit import ExitFacts, ExitNetwork
 from appliance.net.udp import UdpSockets, open_udp
-from appliance.store.state_dir import StateDir, write_secret
+from appliance.store.state_dir import write_secret
 from appliance.store.store import DATABASE, Store
 from appliance.uapi import check_name_free
 

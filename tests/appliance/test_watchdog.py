@@ -21,7 +21,7 @@ async def test_without_systemd_it_returns_at_once(monkeypatch: pytest.MonkeyPatc
             await feed_watchdog(side.device)
 
 
-async def test_fed_while_the_pump_answers_and_not_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fed_only_while_the_pump_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager:
         manager.bind(path)
