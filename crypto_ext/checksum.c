@@ -13,7 +13,7 @@
 
 typedef uint64_t lanes __attribute__((vector_size(32)));
 
-enum { BLOCK_BYTES = 128, WIDE_FROM_BYTES = 2 * BLOCK_BYTES };
+enum { BLOCK_BYTES = 128 };
 
 #if defined(__x86_64__) && !defined(SP_NO_AVX2)
 #define HAVE_AVX2 1
@@ -21,7 +21,7 @@ enum { BLOCK_BYTES = 128, WIDE_FROM_BYTES = 2 * BLOCK_BYTES };
 #define HAVE_AVX2 0
 #endif
 
-/* Adds `blocks` times BLOCK_BYTES at p. A 32-bit word is added per lane half, so 2^32 blocks fit. */
+/* Adds `blocks` times BLOCK_BYTES at p; lanes of 64 bits take 32-bit words, 2^28 blocks at least. */
 static inline __attribute__((always_inline)) uint64_t sum_blocks(const uint8_t *p, size_t blocks)
 {
     const lanes low_half = {0xffffffffU, 0xffffffffU, 0xffffffffU, 0xffffffffU};
@@ -67,30 +67,42 @@ static inline uint64_t add_with_carry(uint64_t sum, uint64_t word)
 uint64_t sp_sum(uint64_t sum, const void *bytes_at, size_t bytes)
 {
     const uint8_t *p = bytes_at;
-    uint64_t word;
+    uint64_t low = 0, high = 0, word8;
+    uint32_t word4;
+    uint16_t word2;
 
-    if (bytes >= WIDE_FROM_BYTES) {
+    if (bytes >= BLOCK_BYTES) {
         size_t blocks = bytes / BLOCK_BYTES;
 #if HAVE_AVX2
         if (__builtin_cpu_supports("avx2"))
-            word = sum_blocks_avx2(p, blocks);
+            low = sum_blocks_avx2(p, blocks);
         else
 #endif
-            word = sum_blocks_baseline(p, blocks);
-        sum = add_with_carry(sum, word);
+            low = sum_blocks_baseline(p, blocks);
         p += blocks * BLOCK_BYTES;
-        bytes -= blocks * BLOCK_BYTES;
+        bytes %= BLOCK_BYTES;
     }
-    for (; bytes >= 8; bytes -= 8, p += 8) {
-        memcpy(&word, p, 8);
-        sum = add_with_carry(sum, word);
+    for (; bytes >= 8; bytes -= 8, p += 8) { /* two chains without carries */
+        memcpy(&word8, p, 8);
+        low += word8 & 0xffffffffU;
+        high += word8 >> 32;
     }
-    if (bytes > 0) {
-        word = 0; /* the bytes that are not there count as zero, in memory order too */
-        memcpy(&word, p, bytes);
-        sum = add_with_carry(sum, word);
+    if (bytes & 4) {
+        memcpy(&word4, p, 4);
+        low += word4;
+        p += 4;
     }
-    return sum;
+    if (bytes & 2) {
+        memcpy(&word2, p, 2);
+        high += word2;
+        p += 2;
+    }
+    if (bytes & 1) { /* the byte after it counts as zero */
+        word2 = 0;
+        memcpy(&word2, p, 1);
+        high += word2;
+    }
+    return add_with_carry(sum, low + high);
 }
 
 uint16_t sp_sum_fold(uint64_t sum)

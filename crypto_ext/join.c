@@ -221,7 +221,7 @@ static int same_headers(const struct item *item, const uint8_t *a, const uint8_t
     }
     if (item->kind == SP_JOIN_UDP)
         return 1;
-    return memcmp(ta + 8, tb + 8, 5) == 0 &&   /* ack, header length */
+    return memcmp(ta + 8, tb + 8, 4) == 0 &&   /* ack */
            memcmp(ta + 14, tb + 14, 2) == 0 && /* window */
            memcmp(ta + 18, tb + 18, (size_t)item->header_len - item->network_len - 18) == 0; /* urgent, options */
 }

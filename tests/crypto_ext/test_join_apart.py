@@ -135,6 +135,17 @@ def test_a_damaged_packet_is_passed_on_alone_and_unmodified(base, which):
         assert all(alone(item) for item in items)
 
 
+def test_udp_that_happens_to_need_no_checksum_is_not_joined():
+    """Zero in the field says that there is none, even where the sum over it would come out right."""
+    pair = []
+    for packet in (BASE_U, following(BASE_U)):
+        bare = packet.but(payload=packet.payload[:-2] + bytes(2)).transport(0)
+        total = fold(bare, pseudo(packet.source, packet.destination, UDP, len(bare)))
+        pair.append(packet.but(payload=packet.payload[:-2] + struct.pack(">H", 0xFFFF - total)))
+    assert len(join([packet.build(0xFFFF) for packet in pair])) == 1
+    assert all(alone(item) for item in join([packet.build(0) for packet in pair]))
+
+
 def test_udp_whose_own_length_differs_is_not_joined():
     data = build([BASE_U, following(BASE_U)])
     short = struct.pack(">H", len(BASE_U.payload) + 7)

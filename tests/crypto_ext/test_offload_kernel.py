@@ -84,7 +84,7 @@ class Forwarder:
         return fds
 
     def send(self, header: Header, data: bytes, to: str, destination: bytes, count: int) -> list[Read]:
-        """What comes out at TUN `to` for that destination: waits for `count` packets, and briefly for more."""
+        """What comes out at TUN `to` for that destination: `count` packets, and what briefly follows."""
         self.ip(f"route replace 198.51.100.0/24 dev {to}")
         self.ip(f"-6 route replace 2001:db8::/32 dev {to}")
         os.write(self.fds["a"], VNET.pack(*header) + data)

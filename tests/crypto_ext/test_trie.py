@@ -19,7 +19,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 class Trie:
     def __init__(self):
-        self.ffi, self.lib = leaf.load()
+        declare = "uint32_t leaf_trie_nodes(const struct sp_trie *trie);"
+        self.ffi, self.lib = leaf.load(extra="leaf_trie.c", declare=declare)
         self.state = self.ffi.gc(self.lib.sp_trie_new(), self.lib.sp_trie_free)
 
     def set(self, network: Network, owner: int) -> int:
@@ -35,6 +36,9 @@ class Trie:
 
     def find(self, address: Address) -> int:
         return self.lib.sp_trie_find(self.state, address.version, address.packed)
+
+    def nodes(self) -> int:
+        return self.lib.leaf_trie_nodes(self.state)
 
 
 class DumbTrie:
@@ -102,6 +106,7 @@ def test_race_with_a_list(changes, asked, order):
         assert getattr(trie, name)(*arguments) == getattr(dumb, name)(*arguments)
         at = asked[0]
         assert trie.find(at) == dumb.find(at)
+        assert len(dumb.owners) <= trie.nodes() <= 2 * len(dumb.owners)
     for at in asked:
         assert trie.find(at) == dumb.find(at)
     left = list(dumb.owners.items())
@@ -110,6 +115,7 @@ def test_race_with_a_list(changes, asked, order):
         assert trie.remove(prefix, owner) == dumb.remove(prefix, owner) == 0
         for at in (*asked, prefix.network_address):
             assert trie.find(at) == dumb.find(at)
+    assert trie.nodes() == 0
 
 
 def test_the_longest_prefix_wins_and_a_moved_one_moves():
@@ -174,6 +180,21 @@ def test_removing_one_owner_of_many_leaves_the_others():
         trie.remove_owner(owner)
         dumb.remove_owner(owner)
         assert [trie.find(at) for at in asked] == [dumb.find(at) for at in asked]
+
+
+def test_each_of_many_owners_is_removed_alone():
+    """Far more owners than chains at first, so that some share one."""
+    trie, noise = Trie(), random.Random(9)
+    owners = [noise.randrange(1, 2**32) for _ in range(2000)]
+    for number, owner in enumerate(owners):
+        assert trie.set(ipaddress.ip_network((number << 4, 30)), owner) == 0
+    for number, owner in enumerate(owners):
+        assert trie.find(ipaddress.IPv4Address(number << 4)) == owner
+        trie.remove_owner(owner)
+        assert trie.find(ipaddress.IPv4Address(number << 4)) == 0
+        if number + 1 < len(owners):
+            assert trie.find(ipaddress.IPv4Address((number + 1) << 4)) == owners[number + 1]
+    assert trie.nodes() == 0
 
 
 def test_a_chain_of_nested_prefixes_as_deep_as_addresses_are():
