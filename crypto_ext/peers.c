@@ -162,6 +162,7 @@ static int64_t add(struct sp_pump *pump, const uint8_t *public_key, uint64_t *sl
         return result;
     if (sp_timers_reserve(pump, peers->live + 1) != 0)
         return -ENOMEM;
+    buckets_grow(pump);
     place = peers->free_first - 1;
     peer = sp_peers_at(pump, place);
     peers->free_first = peer->chain;
@@ -174,7 +175,6 @@ static int64_t add(struct sp_pump *pump, const uint8_t *public_key, uint64_t *sl
     peer->purse = purse;
     sp_list_init(&peer->dirty);
     sp_list_append(&purse->peers, &peer->purse_link);
-    buckets_grow(pump);
     bucket_add(pump, peer);
     peers->live++;
     if (purse->shut)
