@@ -194,6 +194,8 @@ class Lab:
         host = Host(self, self.name(role))
         self._stack.callback(_remove_namespace, host.name)
         run(["ip", "netns", "add", host.name])
+        # Addresses are unique by construction, and one that is "tentative" for a second is no use to a test.
+        host.sysctl("net.ipv6.conf.default.accept_dad", "0")
         host.up("lo")
         return host
 

@@ -71,6 +71,16 @@ class Client:
         running.up(address)
         self.host.route(f"{OUTSIDE}/32", "dev", self.interface)
 
+    def again(self, config: str) -> None:
+        """A new interface with the same configuration.
+
+        WireGuard finds out by itself that the other end forgot its keys, but only 15 s after its first
+        unanswered packet: a test that is not about that need not wait for it.
+        """
+        self.host.run("ip", "link", "del", self.interface)
+        self.interface = self.host.lab.name("w")
+        self.up(config)
+
     def inner_bytes(self) -> tuple[int, int]:
         """What the interface counts: (received, sent) inner bytes, exact on a TUN without offloads."""
         shown = json.loads(self.host.output("ip", "-s", "-j", "link", "show", "dev", self.interface))[0][
