@@ -41,7 +41,7 @@ class StateError(UserError):
 
 
 def cause_of(failure: BaseException) -> BaseException:
-    """What is behind the exception groups of nested nurseries: a user error if there is one, else the first."""
+    """What is behind nested exception groups: a user error if there is one, else the first leaf."""
     leaves = [failure]
     first: BaseException | None = None
     while leaves:

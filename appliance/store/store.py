@@ -81,7 +81,6 @@ def _engine(database: Path) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(database)),
         poolclass=StaticPool,
-        hide_parameters=True,  # errors are logged; keys and hashes are not
         hide_parameters=True,  # errors are logged, and client addresses and keys are not
         connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_SECONDS},
     )
