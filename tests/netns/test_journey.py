@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import stat
+import sys
 
 import pytest
 
 from bench import wireguard
 from bench.process import wait_for
-from tests.netns.scene import EXIT, WEB, Scene, inner_address
+from tests.netns.scene import EXIT, PROGRAM, WEB, Scene, inner_address
 
 pytestmark = pytest.mark.netns
 
@@ -147,6 +148,38 @@ def test_the_operator_ends_a_session(scene, running, client):
     scene.command("sessions", "end", made["id"], "--state-dir", str(scene.state))
     assert running.session(made["id"])["terminated_reason"] == "admin"
     assert client.curl("--max-time", "1", f"{WEB}/ip", check=False) == ""
+
+
+def test_the_tunnel_answers_wg_and_guards_its_sessions(scene, running, client):
+    made = running.create()
+    config = made["wg_config"]
+    client.up(config)
+    assert client.download(1000) == 1000
+    (session,) = scene.exit.output("wg", "show", running.interface, "peers").split()
+    for words in (("peer", session, "remove"), ("peer", session, "allowed-ips", "10.5.0.0/16")):
+        refused = scene.exit.run("wg", "set", running.interface, *words, check=False)
+        assert refused.returncode != 0
+        assert "not permitted" in refused.stderr
+    empty = scene.exit.run("wg", "setconf", running.interface, "/dev/null", check=False)
+    assert empty.returncode != 0
+    # A peer of the operator's own is welcome beside them, and goes again.
+    static = wireguard.new_keys().public
+    scene.exit.run("wg", "set", running.interface, "peer", static, "allowed-ips", "10.222.0.9/32")
+    assert scene.exit.output("wg", "show", running.interface, "peers").split() == [session, static]
+    scene.exit.run("wg", "set", running.interface, "peer", static, "remove")
+    assert client.download(1000) == 1000
+    running.end(made["id"])
+
+
+SPAWN = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"
+
+
+def test_on_a_terminal_the_first_start_shows_the_token():
+    with Scene() as scene:
+        words = ("up", "--state-dir", str(scene.state), "--interface", scene.interface)
+        process = scene.exit.start(sys.executable, "-c", SPAWN, *PROGRAM, *words)
+        wait_for(lambda: "sallyport ready" in process.stdout, "the ready line", seconds=20)
+        assert (scene.state / "operator.token").read_text().strip() in process.stdout
 
 
 def test_a_tunnel_whose_egress_is_small_hands_out_its_mtu():

@@ -32,6 +32,10 @@ print("sent", flush=True)
 time.sleep(60)
 """
 
+WATCH_FOR_A_GAP = (
+    "while :; do if nft list ruleset | grep -q masquerade; then echo nat; else echo gap; fi; done"
+)
+
 
 @pytest.fixture
 def scene():
@@ -112,9 +116,13 @@ def test_after_a_crash_the_next_start_takes_over_and_the_stop_puts_back_the_olde
     assert client.download(100_000) == 100_000
     running.process.kill()
     crashed = scene.traces()
-    # NAT stays without a moment's gap: the table is replaced by the next start, not removed by the crash.
     assert crashed["rules"] != before["rules"]
+    # NAT stays without a moment's gap: the table is replaced by the next start, in one transaction.
+    watcher = scene.exit.start("sh", "-c", WATCH_FOR_A_GAP)
     again = scene.up()
+    watcher.kill()
+    assert set(watcher.stdout.split()) == {"nat"}
+    assert watcher.stdout.count("nat") > 10
     client.again(made["wg_config"])
     assert client.download(100_000) == 100_000
     assert scene.traces()["rules"].count("masquerade") == crashed["rules"].count("masquerade")
