@@ -20,9 +20,9 @@ enum { QUIET_MS = 50 };
 struct loop {
     struct pollfd polled[POLLED];
     int timer;
-    uint64_t armed_ns;
-    unsigned ready; /* SP_READY_ bits that the next turn tries */
-    unsigned quiet; /* those that fail and are left alone for a moment */
+    unsigned ready;  /* SP_READY_ bits that the next turn tries */
+    unsigned failed; /* those that gave an error in the turn before */
+    unsigned quiet;  /* those that go on failing and are left alone for a moment */
 };
 
 static uint64_t boottime_ns(void)
@@ -63,12 +63,18 @@ static void drain(int fd)
 
 /* Reads the descriptors anew (they may have been changed) and lets the timer follow an earlier deadline.
  * A later one is left to lapse: one needless wake instead of a system call per packet. */
-static void prepare(struct sp_pump *pump, struct loop *loop)
+static void prepare(struct sp_pump *pump, struct loop *loop, int sleeping)
 {
     uint64_t deadline_ns;
+    int earlier;
 
     sp_pump_take(pump);
     deadline_ns = sp_timers_next(pump);
+    earlier = deadline_ns != 0 && (pump->armed_ns == 0 || deadline_ns < pump->armed_ns);
+    if (earlier)
+        pump->armed_ns = deadline_ns;
+    pump->asleep = sleeping;
+    pump->stats.sleeps += (unsigned)sleeping;
     loop->polled[AT_UDP4].fd = pump->udp.fd4;
     loop->polled[AT_UDP6].fd = pump->udp.fd6;
     loop->polled[AT_TUN].fd = pump->tun.fd;
@@ -76,11 +82,10 @@ static void prepare(struct sp_pump *pump, struct loop *loop)
     for (int i = AT_UDP4; i < POLLED; i++)
         if (loop->quiet & (1U << (i - AT_UDP4)))
             loop->polled[i].fd = -1;
-    if (deadline_ns != 0 && (loop->armed_ns == 0 || deadline_ns < loop->armed_ns)) {
+    if (earlier) {
         struct itimerspec at = {.it_value = {.tv_sec = (time_t)(deadline_ns / SP_SECOND_NS),
                                              .tv_nsec = (long)(deadline_ns % SP_SECOND_NS)}};
         timerfd_settime(loop->timer, TFD_TIMER_ABSTIME, &at, NULL);
-        loop->armed_ns = deadline_ns;
     }
 }
 
@@ -90,9 +95,7 @@ static int wait_for_work(struct sp_pump *pump, struct loop *loop)
     int timeout_ms = loop->ready != 0 ? 0 : loop->quiet != 0 ? QUIET_MS : -1;
     int n;
 
-    prepare(pump, loop);
-    if (timeout_ms != 0)
-        pump->stats.sleeps++;
+    prepare(pump, loop, timeout_ms != 0);
     n = sp_sys_poll(loop->polled, POLLED, timeout_ms);
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
@@ -102,7 +105,10 @@ static int wait_for_work(struct sp_pump *pump, struct loop *loop)
         drain(pump->wake_fd);
     if (loop->polled[AT_TIMER].revents != 0) {
         drain(loop->timer);
-        loop->armed_ns = 0;
+        sp_pump_take(pump);
+        pump->armed_ns = 0;
+        pump->asleep = 0; /* else giving the lock back would wake ourselves */
+        sp_pump_give(pump);
     }
     for (int i = AT_UDP4; i < POLLED; i++)
         if (loop->polled[i].revents != 0)
@@ -110,13 +116,13 @@ static int wait_for_work(struct sp_pump *pump, struct loop *loop)
     return 0;
 }
 
-/* A descriptor that was reported and then gave nothing would be reported for ever: an error state, such
- * as an interface that is going away. */
-static void find_quiet(struct loop *loop, unsigned tried, int handled)
+/* A descriptor that fails twice in a row, or is reported in an error state and then gives nothing, would
+ * keep us running for ever: an interface that is going away, for example. */
+static void find_quiet(struct loop *loop, unsigned tried, unsigned failed, int handled)
 {
-    if (handled != 0)
-        return;
-    for (int i = AT_UDP4; i < POLLED; i++)
+    loop->quiet |= failed & loop->failed;
+    loop->failed = failed;
+    for (int i = AT_UDP4; handled == 0 && i < POLLED; i++)
         if ((tried & (1U << (i - AT_UDP4))) && (loop->polled[i].revents & (POLLERR | POLLHUP | POLLNVAL)))
             loop->quiet |= 1U << (i - AT_UDP4);
 }
@@ -124,7 +130,7 @@ static void find_quiet(struct loop *loop, unsigned tried, int handled)
 static int loop_until_stopped(struct sp_pump *pump, struct loop *loop)
 {
     for (;;) {
-        unsigned tried;
+        unsigned tried, failed;
         int handled, error;
         if (__atomic_exchange_n(&pump->stop, 0, __ATOMIC_SEQ_CST))
             return SP_END_STOPPED;
@@ -134,12 +140,12 @@ static int loop_until_stopped(struct sp_pump *pump, struct loop *loop)
             sp_pump_give(pump);
         }
         tried = loop->ready;
-        handled = sp_turn(pump, boottime_ns(), &loop->ready);
+        handled = sp_turn(pump, boottime_ns(), &loop->ready, &failed);
         if (handled == -ESHUTDOWN)
             return SP_END_TUN_GONE;
         if (handled < 0)
             return SP_END_UDP_GONE;
-        find_quiet(loop, tried, handled);
+        find_quiet(loop, tried, failed, handled);
         error = wait_for_work(pump, loop);
         if (error != 0)
             return error;
@@ -167,6 +173,9 @@ int sp_run(struct sp_pump *pump)
     loop.polled[AT_WAKE].fd = pump->wake_fd;
     loop.polled[AT_TIMER].fd = loop.timer;
     sigfillset(&all);
+    sp_pump_take(pump);
+    pump->armed_ns = 0; /* of an earlier run, whose timer is closed */
+    sp_pump_give(pump);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     /* Batches are what we are: longer slices, no pre-emption of others at every wake. Best effort. */
     sched_setscheduler(0, SCHED_BATCH, &nothing);

@@ -42,6 +42,8 @@ struct sp_pump {
     struct sp_inward inward;
     struct sp_stats stats;
     uint8_t scratch[SP_PACKET_BYTES + 1]; /* one staged packet on its way in or out */
+    int asleep;                           /* sp_run waits, or is about to, ... */
+    uint64_t armed_ns;                    /* ... for this deadline at the latest; 0: for none */
 
     /* No lock: atomics, and a descriptor that lives as long as the pump. */
     int wake_fd;
@@ -60,18 +62,29 @@ static inline void sp_pump_take(struct sp_pump *pump)
     sp_lock_take(&pump->lock);
 }
 
-/* Gives the table lock back; no pointer to a retired keypair can be left by then. */
+/* Brings a pump that sleeps in sp_run back to look at its flags, descriptors and timers. No lock. */
+void sp_pump_kick(struct sp_pump *pump);
+
+/* Gives the table lock back. No pointer to a retired keypair can be left by then; and if what was done
+ * set a timer that comes before the one which the pump sleeps for, it must look again. */
 static inline void sp_pump_give(struct sp_pump *pump)
 {
+    int kick = 0;
+
     if (pump->keypairs.retired != NULL)
         sp_keypairs_bury(pump);
+    if (pump->asleep && pump->timers.count > 0 &&
+        (pump->armed_ns == 0 || pump->timers.heap[0]->heap_ns < pump->armed_ns)) {
+        pump->asleep = 0;
+        kick = 1;
+    }
     sp_lock_give(&pump->lock);
+    if (kick)
+        sp_pump_kick(pump);
 }
 
-/* One turn over the descriptors in `ready`; those that had nothing more are taken out of it. */
-int sp_turn(struct sp_pump *pump, uint64_t now_ns, unsigned *ready);
-
-/* Brings a pump that sleeps in sp_run back to look at its flags and descriptors. No lock. */
-void sp_pump_kick(struct sp_pump *pump);
+/* One turn over the descriptors in `ready`; those that had nothing more are taken out of it, and those
+ * that gave an error put into `failed`. */
+int sp_turn(struct sp_pump *pump, uint64_t now_ns, unsigned *ready, unsigned *failed);
 
 #endif

@@ -36,11 +36,13 @@ static int is_fatal(int error)
     return error == -ESHUTDOWN || error == -EBADF || error == -ENOTSOCK;
 }
 
-int sp_turn(struct sp_pump *pump, uint64_t now_ns, unsigned *ready)
+int sp_turn(struct sp_pump *pump, uint64_t now_ns, unsigned *ready, unsigned *failed)
 {
     int handled;
 
+    *failed = 0;
     sp_pump_take(pump);
+    pump->asleep = 0;
     pump->stats.turns++;
     handled = sp_timers_run(pump, now_ns);
     sp_pump_give(pump);
@@ -55,6 +57,8 @@ int sp_turn(struct sp_pump *pump, uint64_t now_ns, unsigned *ready)
             sp_pump_give(pump);
             if (n < 0 && is_fatal(n))
                 return n;
+            if (n < 0)
+                *failed |= sources[i].bit;
             if (n <= 0 || drained)
                 *ready &= ~sources[i].bit;
             if (n > 0)
@@ -67,6 +71,7 @@ int sp_turn(struct sp_pump *pump, uint64_t now_ns, unsigned *ready)
 int sp_step(struct sp_pump *pump, uint64_t now_ns)
 {
     unsigned ready = SP_READY_ALL;
+    unsigned failed;
 
-    return sp_turn(pump, now_ns, &ready);
+    return sp_turn(pump, now_ns, &ready, &failed);
 }

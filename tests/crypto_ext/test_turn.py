@@ -1,0 +1,41 @@
+"""One turn: due timers, then a small budget from each side."""
+
+from __future__ import annotations
+
+from tests.crypto_ext.rig import Rig, udp_packet
+
+
+def test_a_turn_with_nothing_to_do_says_so() -> None:
+    with Rig() as rig:
+        assert rig.a.pump.step(rig.now) == 0
+
+
+def test_a_turn_takes_only_a_budget() -> None:
+    with Rig() as rig:
+        rig.a.write(*(udp_packet(60) for _ in range(100)))
+        turns = 0
+        while rig.a.pump.step(rig.now):
+            turns += 1
+        assert turns == 4  # two bursts of 16 reads each
+        rig.settle()
+        assert len(rig.b.read()) == 100
+
+
+def test_both_directions_move_in_one_turn() -> None:
+    with Rig() as rig:
+        rig.b.write(*(udp_packet(60, back=True) for _ in range(100)))
+        while rig.b.pump.step(rig.now):
+            pass
+        rig.a.write(*(udp_packet(60) for _ in range(200)))
+        rig.a.pump.step(rig.now)
+        assert len(rig.a.read()) > 0
+        assert rig.a.pump.stats().tun_reads == 32
+
+
+def test_timers_come_first_and_are_counted() -> None:
+    with Rig() as rig:
+        rig.a.write(udp_packet(60))
+        rig.settle()
+        rig.pass_time(10)
+        assert rig.b.pump.step(rig.now) == 1
+        assert rig.b.view.keepalive_at_ns == 0

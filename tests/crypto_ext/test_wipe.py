@@ -1,0 +1,64 @@
+"""Wiping overwrites, and keys do not outlive their peer in memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from crypto_ext._native import ffi, lib
+from tests.crypto_ext.rig import Rig
+
+
+def test_it_overwrites_exactly_that() -> None:
+    memory = ffi.new("uint8_t[]", b"x" * 40)
+    lib.sp_wipe(memory + 4, 32)
+    assert bytes(ffi.buffer(memory, 40)) == b"xxxx" + bytes(32) + b"xxxx"
+
+
+def writable_memory() -> bytes:
+    """All private writable memory of this process."""
+    parts = []
+    lines = Path("/proc/self/maps").read_text(encoding="ascii").splitlines()  # before we add to it
+    with open("/proc/self/mem", "rb", buffering=0) as memory:
+        for line in lines:
+            fields = line.split()
+            if not fields[1].startswith("rw") or (len(fields) > 5 and fields[5].startswith("/dev")):
+                continue
+            start, end = (int(part, 16) for part in fields[0].split("-"))
+            if end - start > 64 << 20:
+                continue
+            try:
+                memory.seek(start)
+                parts.append(memory.read(end - start))
+            except OSError:
+                continue
+    return b"".join(parts)
+
+
+def install_random_key(rig: Rig) -> bytes:
+    """Installs a key that exists nowhere but in C; its complement is returned."""
+    inverse = os.urandom(32)
+    key = ffi.new("struct sp_keypair_spec *")
+    for i in range(32):
+        key.send_key[i] = key.receive_key[i] = inverse[i] ^ 255
+    key.local_index, key.created_ns, key.is_initiator = 77, rig.now, 1
+    assert lib.sp_peer_install(rig.a.pump._pump, rig.a.peer, key, rig.now) == 0
+    lib.sp_wipe(key, ffi.sizeof("struct sp_keypair_spec"))
+    return inverse
+
+
+def found(inverse: bytes) -> int:
+    """How often the key lies in memory, looked for by a part of it that is not the key."""
+    part = bytes(b ^ 255 for b in inverse[:8])
+    memory, at, count = writable_memory(), -1, 0
+    while (at := memory.find(part, at + 1)) >= 0:
+        count += all(memory[at + i] ^ 255 == inverse[i] for i in range(32))
+    return count
+
+
+def test_an_erased_key_is_nowhere() -> None:
+    with Rig(keys=False) as rig:
+        inverse = install_random_key(rig)
+        rig.a.pump.erase_keys(rig.a.peer)
+        assert found(inverse) == 0
+        assert found(install_random_key(rig)) > 0  # or the search proves nothing
