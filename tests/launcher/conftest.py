@@ -74,7 +74,7 @@ class Checkout:
     def start(self, *words: str, cwd: Path | None = None, group: bool = False) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [str(self.root / "sallyport"), *words],
-            env={"PATH": f"{self.tools}", "HOME": "/", **self.environment},
+            env={"PATH": f"{self.tools}", "HOME": "/", "TMPDIR": f"{self.tools}/tmp", **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -136,7 +136,8 @@ def furnish(root: Path) -> None:
 
 def furnish_tools(tools: Path) -> None:
     """A PATH with what a small Debian has, less apt-get, sudo, and all that the launcher may install."""
-    tools.mkdir()
+    (tools / "tmp").mkdir(parents=True)
+    (tools / "tmp").chmod(0o777)
     for name in SMALL_DEBIAN:
         (tools / name).symlink_to(shutil.which(name) or f"/usr/bin/{name}")
     for compiler in Path("/usr/bin").glob("*gcc"):  # a Python names the one it was built with
@@ -151,11 +152,13 @@ def ready_made() -> Iterator[Path]:
     """A folder that every user can reach, with one checkout that has been started once."""
     world = Path(tempfile.mkdtemp(prefix="sallyport launcher "))
     world.chmod(0o755)
-    furnish(world / "first checkout")
-    furnish_tools(world / "tools")
-    Checkout(world / "first checkout", world / "tools").run("version")
-    yield world
-    shutil.rmtree(world)
+    try:
+        furnish(world / "first checkout")
+        furnish_tools(world / "tools")
+        Checkout(world / "first checkout", world / "tools").run("version")
+        yield world
+    finally:
+        shutil.rmtree(world)
 
 
 @pytest.fixture
