@@ -54,10 +54,13 @@ def faulty_module() -> ModuleType:
     folder = cache_directory() / f"faulty-{digest.hexdigest()[:24]}"
     if not list(folder.glob("_faulty*.so")):
         folder.mkdir(exist_ok=True)
-        subprocess.run([sys.executable, "-P", "-c", COMPILE, str(folder), DECLARE], check=True, cwd=SOURCE.parent)
+        subprocess.run(
+            [sys.executable, "-P", "-c", COMPILE, str(folder), DECLARE], check=True, cwd=SOURCE.parent
+        )
     path = next(folder.glob("_faulty*.so"))
     spec = importlib.util.spec_from_file_location("_faulty", Path(path))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import re
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from types import TracebackType
+
+import pytest
 
 from crypto_ext import Endpoint, Offload, PeerView, Pump
 from tests.crypto_ext.packets import TCP, UDP, Packet
@@ -50,7 +55,9 @@ def endpoint(sock: socket.socket, host: str | None = None) -> Endpoint:
 class Side:
     """One pump with its socket, its TUN and one peer (the other side). `join`: its TUN takes superpackets."""
 
-    def __init__(self, host: str, *, vnet: bool = True, join: bool = False, gso: bool = True, mtu: int = 1420) -> None:
+    def __init__(
+        self, host: str, *, vnet: bool = True, join: bool = False, gso: bool = True, mtu: int = 1420
+    ) -> None:
         self.pump = Pump(seed=7)
         self.udp = udp_socket(host)
         self.tun, self.tun_device = socket.socketpair(
@@ -215,3 +222,8 @@ def rebuilt(head: bytes, payload: bytes, start: int) -> bytes:
 
 def network(text: str) -> IPv4Network | IPv6Network:
     return ip_network(text)
+
+
+def refused(error: int) -> AbstractContextManager[object]:
+    """Expects OSError with that errno."""
+    return pytest.raises(OSError, match=re.escape(os.strerror(error)))

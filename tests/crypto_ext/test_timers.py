@@ -165,7 +165,9 @@ def test_giving_up_stops_the_passive_keepalive() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 11), st.integers(0, 40), st.integers(0, 60 * SECOND)), min_size=1, max_size=60
+        st.tuples(st.integers(0, 11), st.integers(0, 40), st.integers(0, 60 * SECOND)),
+        min_size=1,
+        max_size=60,
     )
 )
 def test_the_heap_knows_the_nearest_deadline(steps: list[tuple[int, int, int]]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from crypto_ext import Event, Notice
 from tests.crypto_ext.conftest import Fault
 from tests.crypto_ext.packets import TCP, UDP, cut
-from tests.crypto_ext.rig import Rig, between, tcp_super, udp_packet
+from tests.crypto_ext.rig import Rig, between, refused, tcp_super, udp_packet
 
 Faults = Callable[..., None]
 
@@ -74,17 +74,15 @@ def test_an_interface_that_is_down_costs_packets_only(faults: Faults) -> None:
 def test_a_deleted_interface_ends_the_turn(faults: Faults, error: int) -> None:
     with Rig() as rig:
         faults(Fault.TUN_READ, error)
-        with pytest.raises(OSError) as gone:
+        with refused(errno.ESHUTDOWN):
             rig.a.pump.step(rig.now)
-        assert gone.value.errno == errno.ESHUTDOWN
 
 
 def test_the_other_end_of_a_socket_pair_closing_is_the_same() -> None:
     with Rig() as rig:
         rig.a.tun.close()
-        with pytest.raises(OSError) as gone:
+        with refused(errno.ESHUTDOWN):
             rig.a.pump.step(rig.now)
-        assert gone.value.errno == errno.ESHUTDOWN
 
 
 def test_checksums_that_the_kernel_left_to_us_are_completed() -> None:

@@ -61,7 +61,6 @@ def test_one_peer_s_path_is_not_another_s(faults: Faults, hits: Hits) -> None:
     with Rig(join=True) as rig:
         faults(Fault.SENDMSG_GSO, errno.EIO, times=1)
         transfer(rig)
-        whole, _ = tcp_super(3)
         sends = rig.b.pump.stats().udp_sends
         rig.b.write(udp_packet(100, back=True), udp_packet(100, back=True))
         rig.settle()
