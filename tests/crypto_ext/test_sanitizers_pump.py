@@ -1,0 +1,59 @@
+"""The whole pump under ASan and UBSan on a virtual clock, and its threads under TSan."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.crypto_ext.leaf import HERE, SOURCE, WARNINGS, cache_directory
+
+HARNESS = HERE / "c/pump_main.c"
+COMMON = [*WARNINGS, "-D_GNU_SOURCE", "-O1", "-g", "-fno-omit-frame-pointer"]
+
+
+def harness(name: str, *sanitizers: str) -> Path:
+    """The pump and its harness in one program, compiled when something changed."""
+    files = [*sorted(SOURCE.glob("[!_]*.c")), HARNESS]
+    digest = hashlib.sha256(" ".join((*COMMON, *sanitizers)).encode())
+    for path in [*files, *sorted(SOURCE.glob("*.h"))]:
+        digest.update(path.read_bytes())
+    target = cache_directory() / f"{name}-{digest.hexdigest()[:24]}"
+    if not target.exists():
+        made = target.with_suffix(f".{os.getpid()}")
+        command = [
+            "gcc",
+            *COMMON,
+            *sanitizers,
+            f"-I{SOURCE}",
+            "-o",
+            str(made),
+            *map(str, files),
+            "-ldl",
+            "-lpthread",
+        ]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        made.replace(target)
+    return target
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("kind", "sanitizers"),
+    [
+        ("step", ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]),
+        ("threads", ["-fsanitize=thread"]),
+    ],
+)
+def test_nothing_is_found(kind: str, sanitizers: list[str]) -> None:
+    program = harness(f"pump-{kind}", *sanitizers)
+    environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1", "ASAN_OPTIONS": "detect_leaks=1"}
+    run = subprocess.run(
+        [str(program), kind], capture_output=True, text=True, check=False, env=environment, timeout=240
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stderr == ""
