@@ -52,12 +52,19 @@ def test_one_that_does_not_obey_is_killed_and_told_on():
     process.close()
 
 
+ORPHAN = """
+import os
+from pathlib import Path
+from bench.process import Process, wait_for
+child = Process(["sleep", "60"])
+wait_for(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "sleep\\n", "it became sleep")
+print(child.pid, flush=True)
+os._exit(0)
+"""
+
+
 def test_a_program_dies_with_the_one_who_started_it():
-    script = (
-        "import os, time; from bench.process import Process, wait_for\n"
-        "p = Process(['sleep', '60']); print(p.pid, flush=True); os._exit(0)"
-    )
-    pid = int(run([sys.executable, "-c", script]).stdout)
+    pid = int(run([sys.executable, "-c", ORPHAN]).stdout)
 
     def gone():
         try:
