@@ -54,6 +54,8 @@ int sp_turn(struct sp_pump *pump, uint64_t now_ns, unsigned *ready, unsigned *fa
                 continue;
             sp_pump_take(pump);
             n = sources[i].run(pump, now_ns, &drained);
+            if (pump->tun.gone) /* a write may be the first to notice */
+                n = -ESHUTDOWN;
             sp_pump_give(pump);
             if (n < 0 && is_fatal(n))
                 return n;

@@ -21,16 +21,19 @@ def test_packets_arrive_unchanged_and_in_order(host: str, six: bool) -> None:
         assert rig.a.drops == rig.b.drops == {}
 
 
-def test_a_superpacket_arrives_as_one_write() -> None:
-    with Rig(join=True) as rig:
-        whole, packet = tcp_super(47)
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("six", [False, True])
+def test_a_superpacket_arrives_as_one_write(host: str, six: bool) -> None:
+    segments, size = (48, 1348) if six else (47, 1368)  # what the kernel makes of a TCP flow at MTU 1420
+    with Rig(host, join=True) as rig:
+        whole, packet = tcp_super(segments, size, six=six)
         rig.a.tun.send(whole)
         rig.settle()
         ((header, joined),) = rig.b.read()
-        assert header[:2] == bytes([1, 1])  # NEEDS_CSUM, TCPv4
+        assert header[:2] == bytes([1, 4 if six else 1])  # NEEDS_CSUM, TCPv6 or TCPv4
         assert joined[packet.header_len :] == packet.payload
         stats = rig.b.pump.stats()
-        assert (stats.tun_writes, stats.tun_packets_out) == (1, 47)
+        assert (stats.tun_writes, stats.tun_packets_out) == (1, segments)
         assert stats.udp_receives == 1 + 2  # the keepalive of the handshake, then two GRO batches
 
 

@@ -78,6 +78,17 @@ def test_a_deleted_interface_ends_the_turn(faults: Faults, error: int) -> None:
             rig.a.pump.step(rig.now)
 
 
+@pytest.mark.parametrize("error", [errno.EBADFD, errno.EPIPE])
+def test_a_write_may_be_the_first_to_notice(faults: Faults, error: int) -> None:
+    with Rig() as rig:
+        faults(Fault.TUN_WRITE, error)
+        rig.a.write(udp_packet(100))
+        rig.a.pump.step(rig.now)
+        with refused(errno.ESHUTDOWN):
+            rig.b.pump.step(rig.now)
+        assert rig.b.drops == {"tun_write": 1}
+
+
 def test_the_other_end_of_a_socket_pair_closing_is_the_same() -> None:
     with Rig() as rig:
         rig.a.tun.close()
