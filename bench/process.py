@@ -78,6 +78,7 @@ class Process:
         self.argv = tuple(argv)
         self._out = os.memfd_create("stdout")
         self._err = os.memfd_create("stderr")
+        self._open_descriptors: tuple[int, ...] = (self._out, self._err)
         self._popen = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *argv],
             stdin=subprocess.DEVNULL,
@@ -133,14 +134,15 @@ class Process:
             raise
 
     def close(self) -> None:
-        """End it whatever it takes and give back its memory."""
+        """End it whatever it takes and give back its memory; what it said is gone then. May be called again."""
         if self._popen.poll() is None:
             try:
                 self.stop(seconds=2.0)
             except LabError:
                 pass
-        for descriptor in (self._out, self._err):
+        for descriptor in self._open_descriptors:
             os.close(descriptor)
+        self._open_descriptors = ()
 
 
 def _content(descriptor: int) -> bytes:

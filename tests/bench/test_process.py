@@ -41,6 +41,7 @@ def test_a_process_speaks_and_ends_when_told():
     assert process.poll() is None
     assert process.stop() == -signal.SIGTERM
     process.close()
+    process.close()
 
 
 def test_one_that_does_not_obey_is_killed_and_told_on():
