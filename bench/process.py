@@ -134,7 +134,7 @@ class Process:
             raise
 
     def close(self) -> None:
-        """End it whatever it takes and give back its memory; what it said is gone then. May be called again."""
+        """End it whatever it takes and give back its memory: what it said is gone. May be called again."""
         if self._popen.poll() is None:
             try:
                 self.stop(seconds=2.0)
