@@ -13,6 +13,7 @@ import pytest
 from tests.netns.scene import Client, Exit, Scene
 
 TOOLS = (
+    "conntrack",
     "curl",
     "ip",
     "nft",
