@@ -20,7 +20,6 @@ import threading
 import traceback
 from contextlib import ExitStack
 from functools import partial
-from types import FrameType
 
 import trio
 
@@ -59,7 +58,8 @@ _STOP_SECONDS = 4.7
 def up(config: UpConfig) -> int:
     """Run the exit until Ctrl-C or SIGTERM; the exit code. Raises UserError for the caller to print."""
     log.setup(config.log_level, sys.stderr)
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Until the event loop hears signals itself, SIGTERM means what Ctrl-C means.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with ExitStack() as stack:
             prepared = prepare(config, listener.bind, stack)
@@ -72,11 +72,6 @@ def up(config: UpConfig) -> int:
             raise cause from None
         raise _unexpected(cause) from cause
     return 0
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM before the event loop hears signals means the same as Ctrl-C."""
-    raise KeyboardInterrupt
 
 
 def _unexpected(failure: BaseException) -> UserError:
@@ -106,6 +101,7 @@ class _Exit:
         self._stack = stack
         self._stopping = trio.Event()
         self._api_down = trio.Event()
+        self._ready = False
 
     async def run(self) -> None:
         """From the checks passed to everything put back."""
@@ -197,6 +193,7 @@ class _Exit:
         config, prepared = self._config, self._prepared
         try:
             async with trio.open_nursery() as vital:
+                vital.start_soon(self._break_off_start, vital.cancel_scope)
                 await vital.start(device.run)
                 await control.start()
                 vital.start_soon(control.run)
@@ -205,6 +202,7 @@ class _Exit:
                 vital.start_soon(keep_running, "operator", partial(operator.serve, control, config.state_dir))
                 vital.start_soon(self._serve_api, control)
                 await self._announce(control, device)
+                self._ready = True
                 vital.start_soon(feed_watchdog, device)
                 await self._stopping.wait()
                 notify("STOPPING=1")
@@ -216,6 +214,12 @@ class _Exit:
         except* StoreFailed as failed:
             reason = cause_of(failed)
             raise StateError(f"the database in {config.state_dir} cannot be used: {reason}") from None
+
+    async def _break_off_start(self, start: trio.CancelScope) -> None:
+        """Whoever stops us before we are ready does not wait until we are."""
+        await self._stopping.wait()
+        if not self._ready:
+            start.cancel()
 
     async def _serve_api(self, control: Control) -> None:
         sockets = self._prepared.api

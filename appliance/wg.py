@@ -87,12 +87,16 @@ def silence() -> None:
 
 def _serve(name: str, ready: Callable[[], None]) -> int:
     """Serve the interface to its end; `ready` is called once it exists and can be configured."""
+    import signal
+
     from appliance import log
     from appliance.errors import UserError, cause_of
 
     word = os.environ.get("LOG_LEVEL", "error")
     level = {"silent": "error", "verbose": "debug"}.get(word, word)
     log.setup(level if level in log.LEVELS else "error", None if word == "silent" else sys.stderr)
+    # Until the event loop hears signals itself, SIGTERM means what Ctrl-C means.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         import trio
 

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator
 
@@ -46,6 +47,17 @@ def fail_skips(report: pytest.TestReport | pytest.CollectReport) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"
         report.longrepr = f"skipped although CI is set: {reason}"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Generator[None, None, None]:
+    """A test that sets up logging (a command run in this process) must not silence the next ones."""
+    everything, ours = logging.getLogger(), logging.getLogger("sallyport")
+    before = everything.level, ours.level, list(everything.handlers)
+    yield
+    everything.setLevel(before[0])
+    ours.setLevel(before[1])
+    everything.handlers[:] = before[2]
 
 
 @pytest.hookimpl(wrapper=True)
