@@ -58,8 +58,6 @@ _STOP_SECONDS = 4.7
 def up(config: UpConfig) -> int:
     """Run the exit until Ctrl-C or SIGTERM; the exit code. Raises UserError for the caller to print."""
     log.setup(config.log_level, sys.stderr)
-    # Until the event loop hears signals itself, SIGTERM means what Ctrl-C means.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with ExitStack() as stack:
             prepared = prepare(config, listener.bind, stack)
@@ -102,13 +100,19 @@ class _Exit:
         self._stopping = trio.Event()
         self._api_down = trio.Event()
         self._ready = False
+        self._api_url = listener.url(prepared.api)  # asked now: the sockets close when a stop begins
 
     async def run(self) -> None:
         """From the checks passed to everything put back."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._hear_signals)
-            await self._exist()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._hear_signals)
+                await self._exist()
+                nursery.cancel_scope.cancel()
+        finally:
+            # What is left is quick; a second Ctrl-C must not cut it short.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
 
     async def _hear_signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -250,7 +254,7 @@ class _Exit:
             "interface": config.interface,
             "endpoint": endpoint[1] if endpoint is not None else "none",
             "public_key": base64.b64encode(identity.public_key).decode(),
-            "api": listener.url(prepared.api),
+            "api": self._api_url,
         }
         notify("READY=1", f"STATUS=exit on {words['interface']}, endpoint {words['endpoint']}")
         print("sallyport ready " + " ".join(f"{name}={value}" for name, value in words.items()), flush=True)

@@ -95,16 +95,15 @@ def _serve(name: str, ready: Callable[[], None]) -> int:
     word = os.environ.get("LOG_LEVEL", "error")
     level = {"silent": "error", "verbose": "debug"}.get(word, word)
     log.setup(level if level in log.LEVELS else "error", None if word == "silent" else sys.stderr)
-    # Until the event loop hears signals itself, SIGTERM means what Ctrl-C means.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # Until the event loop hears signals itself there is nothing to put back.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
     try:
         import trio
 
         from appliance.wg_serve import serve
 
         trio.run(serve, name, ready)
-    except KeyboardInterrupt:
-        return 0
     except BaseException as failure:
         cause = cause_of(failure)
         if not isinstance(cause, UserError):

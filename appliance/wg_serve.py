@@ -30,6 +30,14 @@ _log = logging.getLogger("sallyport.wg")
 
 async def serve(name: str, ready: Callable[[], None]) -> None:
     """Run interface `name` to its end; `ready` is called once it can be configured."""
+    async with trio.open_nursery() as nursery:
+        # First of all, so that nothing is made that a signal could leave behind.
+        await nursery.start(_end_on_signal, nursery.cancel_scope)
+        await _exist(name, ready)
+        nursery.cancel_scope.cancel()
+
+
+async def _exist(name: str, ready: Callable[[], None]) -> None:
     tun = open_tun(name)
     pump = Pump(seed=int.from_bytes(os.urandom(8), "little"))
     device = Device(pump)
@@ -48,9 +56,7 @@ async def serve(name: str, ready: Callable[[], None]) -> None:
 async def _run(device: Device, server: UapiServer, tun: Tun, ready: Callable[[], None]) -> None:
     try:
         async with trio.open_nursery() as nursery:
-            scope = nursery.cancel_scope
-            nursery.start_soon(_end_on_signal, scope)
-            nursery.start_soon(_end_when_removed, server.path, scope)
+            nursery.start_soon(_end_when_removed, server.path, nursery.cancel_scope)
             nursery.start_soon(_follow_link, device, tun)
             nursery.start_soon(server.run)
             await nursery.start(device.run)
@@ -60,8 +66,11 @@ async def _run(device: Device, server: UapiServer, tun: Tun, ready: Callable[[],
         event(_log, logging.INFO, "interface was deleted", interface=tun.name)
 
 
-async def _end_on_signal(scope: trio.CancelScope) -> None:
+async def _end_on_signal(
+    scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
         async for _ in signals:
             scope.cancel()
 

@@ -7,6 +7,7 @@ SIGTERM that comes before the exit listens for them ends it like one that comes 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import signal
 from pathlib import Path
@@ -54,13 +55,11 @@ def run(options: argparse.Namespace) -> int:
         if text is not None:
             words[key.name] = _number(text) if isinstance(key.default, int) else text
     config = resolve(words, None if options.config is None else Path(options.config))
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        from appliance.main import up
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    from appliance.main import up
 
-        return up(config)
-    except KeyboardInterrupt:
-        return 0
+    return up(config)
 
 
 def _number(text: str) -> str | int:
@@ -68,5 +67,7 @@ def _number(text: str) -> str | int:
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) else text
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """Until the exit hears signals itself there is nothing to put back, so an end in the middle of an import
+    is as good as any. (An exception is not: what `python -m` runs would end as if killed.)"""
+    os._exit(0)
