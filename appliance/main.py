@@ -33,6 +33,7 @@ from appliance.control.errors import StorageUnavailable
 from appliance.control.ports import NodeFacts
 from appliance.core.noise import Identity
 from appliance.device.device import Device, TunGoneError
+from appliance.device.revival import revive
 from appliance.device.sessions import SessionPeers
 from appliance.errors import StateError, UsageError, UserError, cause_of
 from appliance.keys import load_or_create
@@ -202,6 +203,7 @@ class _Exit:
                 await control.start()
                 vital.start_soon(control.run)
                 await trio.to_thread.run_sync(prepared.network.create)
+                vital.start_soon(revive, device)
                 vital.start_soon(keep_running, "uapi", uapi.run)
                 vital.start_soon(keep_running, "operator", partial(operator.serve, control, config.state_dir))
                 vital.start_soon(self._serve_api, control)

@@ -50,8 +50,11 @@ int sp_peer_set_endpoint(struct sp_pump *pump, uint32_t number, const struct sp_
     peer = sp_peers_find(pump, number);
     if (peer != NULL) {
         int first = peer->endpoint.family == 0 && clean.family != 0;
+        sp_lost_remove(pump, peer);
         move(peer, &clean);
         sp_peer_forget(peer);
+        if (clean.family != 0 && peer->current == NULL && peer->previous == NULL && peer->next == NULL)
+            sp_lost_add(pump, peer);
         /* Whoever has a persistent keepalive has been waiting for a place to send it to. */
         if (first && peer->persistent_seconds != 0 && peer->current == NULL)
             sp_upward_mark(pump, peer, SP_PENDING_KEY);

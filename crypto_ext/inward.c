@@ -95,6 +95,7 @@ static void transport(struct sp_pump *pump, const struct sp_arrival *arrival, ui
 
     if (keypair == NULL) {
         sp_drop(pump, SP_DROP_UNKNOWN_INDEX, 1);
+        sp_lost_heard(pump, &arrival->from, now_ns);
         return;
     }
     if (!sp_keypair_receives(keypair, counter, now_ns)) {

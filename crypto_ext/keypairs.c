@@ -214,6 +214,7 @@ static int install(struct sp_pump *pump, struct sp_peer *peer, const struct sp_k
     keypairs->table[place_of(keypairs, fresh->local_index)] = fresh;
     keypairs->count++;
     rotate(pump, peer, fresh);
+    sp_lost_remove(pump, peer);
     peer->key_asked_ns = 0;
     return 0;
 }

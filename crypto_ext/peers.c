@@ -174,6 +174,7 @@ static int64_t add(struct sp_pump *pump, const uint8_t *public_key, uint64_t *sl
     peer->slot = slot != NULL ? slot : peer->own_slot;
     peer->purse = purse;
     sp_list_init(&peer->dirty);
+    sp_list_init(&peer->lost);
     sp_list_append(&purse->peers, &peer->purse_link);
     bucket_add(pump, peer);
     peers->live++;
@@ -205,6 +206,7 @@ int sp_peer_remove(struct sp_pump *pump, uint32_t number)
         sp_timers_stop(pump, peer);
         sp_upward_clear(pump, peer, UINT32_MAX);
         sp_list_remove(&peer->purse_link);
+        sp_lost_remove(pump, peer);
         bucket_remove(pump, peer);
         peer->number = 0;
         peer->slot = peer->own_slot;

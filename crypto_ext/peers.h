@@ -46,6 +46,7 @@ struct sp_peer {
 
     uint32_t pending; /* enum sp_pending_bit */
     struct sp_link dirty;
+    struct sp_link lost; /* in lost.c's table: an endpoint, but no key */
     struct sp_link purse_link;
     struct sp_purse *purse;
 

@@ -14,6 +14,7 @@ static int fill(struct sp_pump *pump, const char *aead_path, uint64_t seed)
     };
 
     sp_timers_init(pump, seed);
+    sp_lost_init(pump, seed);
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         int result = parts[i](pump);
         if (result != 0)

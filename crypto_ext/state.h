@@ -9,6 +9,7 @@
 #include "gate.h"
 #include "inward.h"
 #include "keypairs.h"
+#include "lost.h"
 #include "protocol.h"
 #include "lock.h"
 #include "outward.h"
@@ -31,6 +32,7 @@ struct sp_pump {
     struct sp_trie *prefixes;
     struct sp_peers peers;
     struct sp_keypairs keypairs;
+    struct sp_lost lost;
     struct sp_purses purses;
     struct sp_timers timers;
     struct sp_staging staging;
