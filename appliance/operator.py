@@ -69,6 +69,8 @@ async def perform(control: Control, verb: str, args: dict[str, Any]) -> Any:
                 return {"id": name, "revoked": True}
             case "sessions_list", {}:
                 return [_plain(row) for row in await control.list_sessions()]
+            case "sessions_show", {"id": str(name)}:
+                return await _session(control, name)
             case "sessions_end", {"id": str(name)}:
                 return _plain(await control.end_session(None, name, "admin"))
     except Refused as refused:
@@ -117,6 +119,14 @@ def call(state_dir: Path, verb: str, args: dict[str, Any]) -> Any:
     if "error" in answer:
         raise UserError(answer["error"])
     return answer["ok"]
+
+
+async def _session(control: Control, name: str) -> dict[str, Any]:
+    """One session, live or ended; where it is in the tunnel is told while it lives."""
+    view = _plain(await control.session(None, name))
+    rows = [_plain(row) for row in await control.list_sessions() if row.id == name]
+    tunnel = rows[0] if rows else {}
+    return view | {field: tunnel.get(field) for field in ("address", "public_key", "last_handshake")}
 
 
 async def _accept(listener: trio.socket.SocketType) -> trio.SocketStream:

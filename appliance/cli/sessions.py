@@ -1,4 +1,4 @@
-"""`sallyport sessions list|end`: the live sessions, as their operator sees them."""
+"""`sallyport sessions list|show|end`: sessions, as their operator sees them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _EPILOG: Final = """\
 examples:
   sallyport sessions list
   sallyport sessions list --json
+  sallyport sessions show tb_a3kf91
   sallyport sessions end tb_a3kf91
 
 They work whether `up` runs or not. Bytes "in" are toward the client.
@@ -21,9 +22,9 @@ _HEADING: Final = ("ID", "ADDRESS", "CREATED", "LAST HANDSHAKE", "BYTES IN", "BY
 
 def add(commands: Commands[Parser]) -> None:
     parser = commands.add_parser(
-        "sessions", help="live sessions", description="Live sessions.", epilog=_EPILOG
+        "sessions", help="who is connected", description="Sessions.", epilog=_EPILOG
     )
-    verbs = parser.add_subparsers(metavar="list|end", required=True)
+    verbs = parser.add_subparsers(metavar="list|show|end", required=True)
     listing = verbs.add_parser(
         "list",
         help="all live sessions",
@@ -31,6 +32,14 @@ def add(commands: Commands[Parser]) -> None:
         epilog="example:\n  sallyport sessions list",
     )
     listing.set_defaults(run=run_list)
+    show = verbs.add_parser(
+        "show",
+        help="one session, live or ended",
+        description="One session, live or ended, with its counters and what its account has used.",
+        epilog="example:\n  sallyport sessions show tb_a3kf91",
+    )
+    show.add_argument("id", metavar="ID", help="the id as `sessions list` shows it")
+    show.set_defaults(run=run_show)
     end = verbs.add_parser(
         "end",
         help="end a session at once",
@@ -39,7 +48,7 @@ def add(commands: Commands[Parser]) -> None:
     )
     end.add_argument("id", metavar="ID", help="the id as `sessions list` shows it")
     end.set_defaults(run=run_end)
-    for verb in (listing, end):
+    for verb in (listing, show, end):
         add_options(verb)
 
 
@@ -62,6 +71,36 @@ def run_list(options: argparse.Namespace) -> int:
     ]
     show_table([_HEADING, *rows])
     return 0
+
+
+def run_show(options: argparse.Namespace) -> int:
+    answer = ask(options, "sessions_show", id=options.id)
+    if options.json:
+        show_json(answer)
+        return 0
+    live = answer["terminated_at"] is None
+    rows = [
+        ("id", answer["id"]),
+        ("state", "live" if live else f"ended {answer['terminated_at']} ({answer['terminated_reason']})"),
+        ("created", answer["created_at"]),
+        ("tier", answer["tier"]),
+        ("bytes in", str(answer["bytes_in"])),
+        ("bytes out", str(answer["bytes_out"])),
+        ("account's bytes", _of(answer["quota_bytes_used"], answer["quota_bytes_limit"])),
+        ("account's seconds", _of(answer["quota_seconds_used"], answer["quota_seconds_limit"])),
+    ]
+    if live:
+        rows += [
+            ("address", answer["address"]),
+            ("public key", answer["public_key"]),
+            ("last handshake", answer["last_handshake"] or "never"),
+        ]
+    show_table(rows)
+    return 0
+
+
+def _of(used: int, limit: int) -> str:
+    return f"{used} of {limit}" if limit else f"{used} (no limit)"
 
 
 def run_end(options: argparse.Namespace) -> int:

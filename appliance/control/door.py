@@ -127,9 +127,10 @@ class Control:
         finally:
             self._expiry.session_made()
 
-    async def session(self, account: Account, session_id: str) -> SessionView:
-        """One session of this account. Raises `SessionNotFound`."""
-        return await sessions.view(self._state, self._account(account), session_id)
+    async def session(self, account: Account | None, session_id: str) -> SessionView:
+        """One session of this account; `account` None is the operator. Raises `SessionNotFound`."""
+        owner = None if account is None else self._account(account)
+        return await sessions.view(self._state, owner, session_id)
 
     async def end_session(self, account: Account | None, session_id: str, reason: str) -> SessionView:
         """End a session and tell its final state; `account` None is the operator.

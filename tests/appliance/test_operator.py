@@ -68,9 +68,15 @@ async def test_every_verb(tmp_path):
         node.plane.peers[key(1)][1][12] = 1_780_000_000 * 10**9
         assert (await ask(node, "sessions_list"))[0]["last_handshake"] == "2026-05-28T20:26:40Z"
 
+        live = await ask(node, "sessions_show", id=session)
+        assert (live["terminated_at"], live["bytes_in"], live["address"]) == (None, 5, str(address))
+        assert live["last_handshake"] == "2026-05-28T20:26:40Z"
+
         view = await ask(node, "sessions_end", id=session)
         assert (view["terminated_reason"], view["bytes_in"], view["created_at"]) == ("admin", 5, created_at)
         assert await ask(node, "sessions_end", id=session) == view
+        told = await ask(node, "sessions_show", id=session)
+        assert told == view | {"address": None, "public_key": None, "last_handshake": None}
         assert await ask(node, "token_revoke", id=made["id"]) == {"id": made["id"], "revoked": True}
         assert await node.control.authenticate(made["token"]) is None
 
@@ -79,6 +85,7 @@ async def test_refusals_are_lines_for_a_person(tmp_path):
     async with served(tmp_path) as node:
         for verb, args, words in (
             ("sessions_end", {"id": "tb_x"}, "there is no session tb_x"),
+            ("sessions_show", {"id": "tb_x"}, "there is no session tb_x"),
             ("token_revoke", {"id": "tk_x"}, "there is no token tk_x"),
             ("token_revoke", {}, "unknown verb or arguments: token_revoke"),
             ("sessions_end", {"id": 7}, "unknown verb or arguments: sessions_end"),

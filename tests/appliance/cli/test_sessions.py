@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ _MADE = datetime(2026, 5, 28, 14, 2, 14, tzinfo=UTC)
 
 
 class _Control:
-    """The two verbs of a door with one live session."""
+    """The verbs of a door with one live session and an ended one."""
 
     def __init__(self) -> None:
         self.handshake: datetime | None = None
@@ -31,6 +32,14 @@ class _Control:
 
     async def list_sessions(self) -> list[SessionRow]:
         return [SessionRow("tb_a", IPv4Address("10.1.0.2"), "K=", _MADE, 5 << 32, 7, self.handshake)]
+
+    async def session(self, account: object, session_id: str) -> SessionView:
+        assert account is None
+        if session_id == "tb_a":
+            return SessionView("tb_a", _MADE, None, None, 9, 7, "paid", 16, 0, 1, 86400)
+        if session_id == "tb_old":
+            return SessionView("tb_old", _MADE, _MADE, "expired", 9, 7, "paid", 16, 0, 1, 86400)
+        raise SessionNotFound
 
     async def end_session(self, account: object, session_id: str, reason: str) -> SessionView:
         if session_id != "tb_a":
@@ -76,6 +85,40 @@ async def test_list(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None
         control.handshake = _MADE
         _, out, _ = await _run(state_dir, capsys, "list")
         assert "never" not in out
+
+
+async def test_show(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with _serving(_Control(), state_dir):
+        code, out, err = await _run(state_dir, capsys, "show", "tb_a")
+        assert (code, err) == (0, "")
+        shown = [re.split("  +", line) for line in out.splitlines()]
+        assert shown == [
+            ["id", "tb_a"],
+            ["state", "live"],
+            ["created", "2026-05-28T14:02:14Z"],
+            ["tier", "paid"],
+            ["bytes in", "9"],
+            ["bytes out", "7"],
+            ["account's bytes", "16 (no limit)"],
+            ["account's seconds", "1 of 86400"],
+            ["address", "10.1.0.2"],
+            ["public key", "K="],
+            ["last handshake", "never"],
+        ]
+        _, out, _ = await _run(state_dir, capsys, "show", "tb_old")
+        assert "ended 2026-05-28T14:02:14Z (expired)" in out
+        assert "address" not in out
+        _, out, _ = await _run(state_dir, capsys, "show", "tb_a", "--json")
+        live = json.loads(out)
+        assert (live["terminated_at"], live["address"], live["public_key"]) == (None, "10.1.0.2", "K=")
+        _, out, _ = await _run(state_dir, capsys, "show", "tb_old", "--json")
+        ended = json.loads(out)
+        assert list(ended) == list(live)
+        assert [ended[name] for name in ("terminated_reason", "address", "last_handshake")] == [
+            *("expired", None, None)
+        ]
+        code, out, err = await _run(state_dir, capsys, "show", "tb_b")
+        assert (code, out, err) == (1, "", "sallyport: there is no session tb_b\n")
 
 
 async def test_end(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
