@@ -1,0 +1,105 @@
+"""A restart without drama: whoever speaks first, traffic is back at once; no session is lost.
+
+WireGuard alone would leave a client mute for 15 s (that is how long it waits for an answer before it tries a
+new handshake), so the two seconds asked for below tell apart an exit that knows its clients from one that
+does not; they do not measure the machine.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+
+from appliance.slots import SlotFile, default_path
+from bench.process import wait_for
+from tests.netns.scene import OUTSIDE, Client, Exit, Scene
+
+pytestmark = pytest.mark.netns
+
+BACK_SECONDS = 2.0
+WORD_SEEN_NS = 16  # enum sp_slot_word
+PORT = 7007
+# A connection of the client's on which only the outside sends, its second byte once a file is there.
+SERVER = f"""
+import os, socket, sys, time
+connection, _ = socket.create_server(("0.0.0.0", {PORT})).accept()
+connection.sendall(b"1")
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+connection.sendall(b"2")
+time.sleep(60)
+"""
+READER = f"""
+import socket
+connection = socket.create_connection(("{OUTSIDE}", {PORT}))
+print(connection.recv(1), flush=True)
+print(connection.recv(1), flush=True)
+"""
+
+
+def connected(scene: Scene) -> tuple[Exit, Client, str]:
+    running, client = scene.up(), scene.client()
+    made = running.create()
+    client.up(made["wg_config"])
+    wait_for(lambda: client.pings(OUTSIDE), "the first ping")
+    return running, client, made["id"]
+
+
+def age_slots(scene: Scene) -> None:
+    """Every client was heard last when the machine booted."""
+    slots = SlotFile.open(default_path(scene.state), 0)
+    for slot in slots.bound():
+        slot.words[WORD_SEEN_NS] = 1
+    slots.close()
+
+
+def back_after(client: Client) -> float:
+    """Seconds until a packet of the client's comes back."""
+    started = time.monotonic()
+    client.host.run("ping", "-n", "-c", "1", "-w", "20", "-i", "0.2", OUTSIDE, seconds=30)
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_a_client_that_goes_on_sending_is_answered_at_once(scene: Scene, end: str) -> None:
+    running, client, session = connected(scene)
+    running.process.kill() if end == "kill" else running.stop()
+    again = scene.up()
+    assert back_after(client) < BACK_SECONDS
+    assert "terminated_at" not in again.session(session)
+    again.stop()
+
+
+def test_a_client_that_was_silent_for_long_is_known_by_where_it_sends_from(scene: Scene) -> None:
+    running, client, _ = connected(scene)
+    # With the keepalive it would speak by itself.
+    client.host.run("wg", "set", client.interface, "peer", running.public_key, "persistent-keepalive", "0")
+    handshakes = ("wg", "show", running.interface, "latest-handshakes")
+    before = scene.exit.output(*handshakes)
+    running.process.kill()
+    age_slots(scene)
+    again = scene.up()
+    time.sleep(1.1)  # the stamps have whole seconds
+    assert scene.exit.output(*handshakes) == before, "nobody was asked yet"
+    assert back_after(client) < BACK_SECONDS
+    again.stop()
+
+
+def test_the_outside_may_speak_first(scene: Scene) -> None:
+    running, client, _ = connected(scene)
+    client.host.run("wg", "set", client.interface, "peer", running.public_key, "persistent-keepalive", "0")
+    go = scene.lab.directory() / "go"
+    server = scene.outside.start(sys.executable, "-c", SERVER, str(go))
+    wait_for(lambda: scene.outside.listens(PORT), "the server listens")
+    reader = client.host.start(sys.executable, "-c", READER)
+    wait_for(lambda: "b'1'" in reader.stdout, "the first byte")
+    running.process.kill()
+    age_slots(scene)
+    again = scene.up()
+    go.touch()
+    started = time.monotonic()
+    wait_for(lambda: "b'2'" in reader.stdout, "the second byte", seconds=20)
+    assert time.monotonic() - started < BACK_SECONDS, server.stderr
+    again.stop()
