@@ -43,6 +43,7 @@ from appliance.pump import Pump
 from appliance.sdnotify import notify
 from appliance.slots import SlotFile, default_path, slots_for
 from appliance.startup import Prepared, prepare, remember_pool
+from appliance.status import Inside, RecentWarnings
 from appliance.store import sessions
 from appliance.store.writer import StoreFailed
 from appliance.supervise import keep_running
@@ -61,8 +62,9 @@ def up(config: UpConfig) -> int:
     log.setup(config.log_level, sys.stderr)
     try:
         with ExitStack() as stack:
+            warnings = stack.enter_context(RecentWarnings.kept())
             prepared = prepare(config, listener.bind, stack)
-            trio.run(_Exit(config, prepared, stack).run)
+            trio.run(_Exit(config, prepared, stack, warnings).run)
     except BaseException as failure:
         cause = cause_of(failure)
         if isinstance(cause, KeyboardInterrupt):
@@ -94,8 +96,11 @@ async def _settle(control: Control) -> None:
 class _Exit:
     """One run of the exit."""
 
-    def __init__(self, config: UpConfig, prepared: Prepared, stack: ExitStack) -> None:
+    def __init__(
+        self, config: UpConfig, prepared: Prepared, stack: ExitStack, warnings: RecentWarnings
+    ) -> None:
         self._config = config
+        self._warnings = warnings
         self._prepared = prepared
         self._stack = stack
         self._stopping = trio.Event()
@@ -205,7 +210,10 @@ class _Exit:
                 await trio.to_thread.run_sync(prepared.network.create)
                 vital.start_soon(revive, device)
                 vital.start_soon(keep_running, "uapi", uapi.run)
-                vital.start_soon(keep_running, "operator", partial(operator.serve, control, config.state_dir))
+                words = self._ready_words(device)
+                inside = Inside(control, device, self._warnings, prepared.facts.pool, words, vital)
+                serve_operator = partial(operator.serve, control, config.state_dir, inside)
+                vital.start_soon(keep_running, "operator", serve_operator)
                 vital.start_soon(self._serve_api, control)
                 await self._announce(control, device)
                 self._ready = True
@@ -249,14 +257,18 @@ class _Exit:
                 "give its public address with --public-ip",
                 address=egress.address,
             )
-        endpoint = prepared.endpoint(config)
+        words = self._ready_words(device)
+        notify("READY=1", f"STATUS=exit on {words['interface']}, endpoint {words['endpoint']}")
+        print("sallyport ready " + " ".join(f"{name}={value}" for name, value in words.items()), flush=True)
+
+    def _ready_words(self, device: Device) -> dict[str, str]:
+        """What a client and its operator need to know of this exit, as the ready line says it."""
+        endpoint = self._prepared.endpoint(self._config)
         identity = device.peers.identity
         assert identity is not None, "set in _exist"
-        words = {
-            "interface": config.interface,
+        return {
+            "interface": self._config.interface,
             "endpoint": endpoint[1] if endpoint is not None else "none",
             "public_key": base64.b64encode(identity.public_key).decode(),
             "api": self._api_url,
         }
-        notify("READY=1", f"STATUS=exit on {words['interface']}, endpoint {words['endpoint']}")
-        print("sallyport ready " + " ".join(f"{name}={value}" for name, value in words.items()), flush=True)

@@ -24,7 +24,7 @@ from dataclasses import asdict
 from datetime import datetime
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
@@ -56,8 +56,19 @@ class NotRunning(UserError):
     """No process serves this state directory."""
 
 
-async def perform(control: Control, verb: str, args: dict[str, Any]) -> Any:
-    """Do what a verb says and answer in JSON's types. Raises `UserError` with a line for the operator."""
+class Telling(Protocol):
+    """What a running process tells about itself, beyond what the door knows (`status.Inside`)."""
+
+    async def status(self) -> dict[str, Any]: ...
+
+    async def peers(self) -> list[dict[str, Any]]: ...
+
+
+async def perform(control: Control, verb: str, args: dict[str, Any], inside: Telling | None = None) -> Any:
+    """Do what a verb says and answer in JSON's types. Raises `UserError` with a line for the operator.
+
+    `inside` is None while no process runs: then what can only be told from inside one is unknown.
+    """
     try:
         match verb, args:
             case "token_create", {}:
@@ -73,13 +84,21 @@ async def perform(control: Control, verb: str, args: dict[str, Any]) -> Any:
                 return await _session(control, name)
             case "sessions_end", {"id": str(name)}:
                 return _plain(await control.end_session(None, name, "admin"))
+            case "status", {} if inside is not None:
+                return await inside.status()
+            case "peers", {} if inside is not None:
+                return await inside.peers()
     except Refused as refused:
         raise UserError(_words(refused, args)) from refused
     raise UserError(f"unknown verb or arguments: {verb}")
 
 
 async def serve(
-    control: Control, state_dir: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    control: Control,
+    state_dir: Path,
+    inside: Telling | None = None,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer on the operator socket until cancelled. `StateError` when it cannot be made."""
     try:
@@ -93,7 +112,7 @@ async def serve(
             while True:
                 await room.acquire()
                 connection = await _accept(listener)
-                nursery.start_soon(_attend, control, connection, room.release)
+                nursery.start_soon(_attend, control, inside, connection, room.release)
     finally:
         listener.close()
         (state_dir / SOCKET).unlink(missing_ok=True)
@@ -139,14 +158,16 @@ async def _accept(listener: trio.socket.SocketType) -> trio.SocketStream:
             await trio.sleep(_RETRY_SECONDS)  # others will close theirs
 
 
-async def _attend(control: Control, connection: trio.SocketStream, release: Callable[[], None]) -> None:
+async def _attend(
+    control: Control, inside: Telling | None, connection: trio.SocketStream, release: Callable[[], None]
+) -> None:
     """One client, one question, one answer; whatever it does stays its own affair."""
     try:
         with trio.move_on_after(CONNECTION_SECONDS):
             async with connection:
                 line = await _read_line(connection)
                 if line is not None:
-                    await connection.send_all(await _answer(control, line))
+                    await connection.send_all(await _answer(control, inside, line))
     except trio.BrokenResourceError:
         pass  # it went away before the answer did
     except Exception as error:
@@ -169,10 +190,10 @@ async def _read_line(connection: trio.SocketStream) -> bytes | None:
     return bytes(line)
 
 
-async def _answer(control: Control, line: bytes) -> bytes:
+async def _answer(control: Control, inside: Telling | None, line: bytes) -> bytes:
     try:
         verb, args = _parse_untrusted(line)
-        answer = {"ok": await perform(control, verb, args)}
+        answer = {"ok": await perform(control, verb, args, inside)}
     except UserError as error:
         answer = {"error": str(error)}
     return json.dumps(answer).encode() + b"\n"

@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "pump": set(),
     "device": {"core", "net", "pump", "timerfd"},
     "uapi": {"core", "device"},
+    "status": {"control", "device"},
     "watchdog": {"device", "sdnotify"},
     "filewatch": set(),
     "sdnotify": set(),

@@ -18,6 +18,7 @@ examples:
   sallyport up                            bring up an exit, in the foreground
   sallyport token create --json           a token for the session API
   sallyport sessions list                 who is connected
+  sallyport status                        how the running exit is
 
 exit codes: 0 done, 1 failed, 2 usage or configuration, 3 missing privilege or device,
 4 something is in use, 5 state unusable
@@ -45,11 +46,11 @@ Commands = argparse._SubParsersAction
 
 def build_parser() -> Parser:
     """The parser of the whole command line."""
-    from appliance.cli import genkey, sessions, token, up, version
+    from appliance.cli import genkey, peers, sessions, status, token, up, version
 
     parser = Parser(prog="sallyport", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"sallyport {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (up, token, sessions, genkey, version):
+    for command in (up, status, sessions, peers, token, genkey, version):
         command.add(commands)
     return parser

@@ -21,9 +21,7 @@ _HEADING: Final = ("ID", "ADDRESS", "CREATED", "LAST HANDSHAKE", "BYTES IN", "BY
 
 
 def add(commands: Commands[Parser]) -> None:
-    parser = commands.add_parser(
-        "sessions", help="who is connected", description="Sessions.", epilog=_EPILOG
-    )
+    parser = commands.add_parser("sessions", help="who is connected", description="Sessions.", epilog=_EPILOG)
     verbs = parser.add_subparsers(metavar="list|show|end", required=True)
     listing = verbs.add_parser(
         "list",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import trio
 
-from appliance.control import creating, ending, regions, sessions, starting, ticks, tokens, usage
+from appliance.control import creating, ending, regions, sessions, starting, ticks, tokens, upkeep, usage
 from appliance.control.errors import SessionNotFound
 from appliance.control.expiry import Expiry
 from appliance.control.ports import DataPlane, Flows, NodeFacts
@@ -92,6 +92,10 @@ class Control:
     async def settle(self) -> None:
         """Commit all counters as they stand now. Raises `StorageUnavailable`."""
         await ticks.settle(self._state)
+
+    async def check_storage(self) -> None:
+        """Return once the database has taken a transaction. Raises `StorageUnavailable`."""
+        await upkeep.check(self._state)
 
     async def authenticate(self, token: str) -> Account | None:
         """Whose token this is; None when it is unknown or revoked."""

@@ -66,6 +66,7 @@ class Device:
         self._timer = BoottimeTimer()
         self._noticed = Notice(0)
         self._pong = trio.Event()
+        self._pong.set()  # nobody waits for it
 
     # ---- sockets ---------------------------------------------------------------------------------------
 
@@ -126,8 +127,9 @@ class Device:
             self.sockets = None
 
     async def pump_answers(self) -> None:
-        """Return once the pump thread has answered a ping; for the watchdog."""
-        self._pong = trio.Event()
+        """Return once the pump thread has answered a ping; for the watchdog, and whoever asks how we are."""
+        if self._pong.is_set():  # else somebody waits already: one answer serves both
+            self._pong = trio.Event()
         self.pump.ping()
         await self._pong.wait()
 

@@ -104,6 +104,27 @@ async def test_refusals_are_lines_for_a_person(tmp_path):
             await ask(node, "sessions_end", id=session)
 
 
+class _Inside:
+    async def status(self) -> dict:
+        return {"well": True}
+
+    async def peers(self) -> list:
+        return [{"public_key": "K="}]
+
+
+async def test_only_a_running_process_tells_of_itself(tmp_path):
+    async with Exit(tmp_path) as node:
+        assert await operator.perform(node.control, "status", {}, _Inside()) == {"well": True}
+        assert await operator.perform(node.control, "peers", {}, _Inside()) == [{"public_key": "K="}]
+        for verb in ("status", "peers"):
+            with pytest.raises(UserError, match=f"unknown verb or arguments: {verb}"):
+                await operator.perform(node.control, verb, {})
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve, node.control, tmp_path / "state", _Inside())
+            assert await ask(node, "status") == {"well": True}
+            nursery.cancel_scope.cancel()
+
+
 async def account_of(node: Exit):
     execute(node, "DROP TRIGGER full")
     return await node.account()

@@ -10,7 +10,7 @@ import pytest
 
 from appliance import offline, operator
 from appliance.cli import asking
-from appliance.cli.asking import ask, show_table
+from appliance.cli.asking import age, ask, ask_running, show_table
 from appliance.errors import StateError, UserError
 
 OPTIONS = argparse.Namespace(state_dir="/srv/x")
@@ -72,6 +72,25 @@ def test_asking_makes_no_state(state_dir: Path) -> None:
 def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     show_table([("ID", "B"), ("longer", "x"), ("c", "")])
     assert capsys.readouterr().out == "ID      B\nlonger  x\nc\n"
+
+
+def test_a_process_that_must_run_is_asked_alone(doors: tuple[_Called, _Called]) -> None:
+    assert ask_running(OPTIONS, "status") == "from the process"
+    doors[0].answer = operator.NotRunning("none")
+    with pytest.raises(operator.NotRunning):
+        ask_running(OPTIONS, "status")
+    assert doors[1].calls == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        *[(0, "0 s"), (59, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (3600, "1 h 0 min")],
+        *[(86_399, "23 h 59 min"), (86_400, "1 d 0 h"), (30 * 86_400 + 7200, "30 d 2 h")],
+    ],
+)
+def test_ages(seconds: int, words: str) -> None:
+    assert age(seconds) == words
 
 
 def test_json_is_readable(capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,7 +112,7 @@ def test_refusals_are_one_line(capsys: pytest.CaptureFixture[str], words: list[s
     [
         *[[], ["up"], ["genkey"], ["version"], ["token"], ["token", "create"], ["token", "list"]],
         *[["token", "revoke"], ["sessions"], ["sessions", "list"], ["sessions", "end"]],
-        ["sessions", "show"],
+        *[["sessions", "show"], ["status"], ["peers"]],
     ],
 )
 def test_help_everywhere_with_an_example(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
@@ -137,10 +137,7 @@ def test_light_commands_load_nothing_heavy(command: str) -> None:
     assert not loaded & HEAVY
     assert {name for name in loaded if name.startswith("appliance.")} <= {
         "appliance.cli",
-        *(
-            f"appliance.cli.{name}"
-            for name in ("asking", "genkey", "parser", "sessions", "token", "up", "version")
-        ),
+        *(f"appliance.cli.{path.stem}" for path in (ROOT / "appliance/cli").glob("[a-z]*.py")),
         *("appliance.config", "appliance.errors", "appliance.log"),
     }
 
@@ -185,5 +182,7 @@ def test_every_command_is_described_in_the_documentation() -> None:
         "sessions show",
         "sessions end",
         "genkey",
+        "status",
+        "peers",
     ):
         assert f"sallyport {words}" in page

@@ -1,0 +1,38 @@
+"""docs/operating.md runs as it stands: its shell examples in one shell, on a host with an exit at work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bench.lab import Lab
+from tests.netns.test_docs import blocks, shell
+
+pytestmark = pytest.mark.netns
+
+# The exit that the page's reader has. Its counters, too, must not be the machine's.
+RUNNING = """\
+mkdir -p /run/sallyport; mount -t tmpfs tmpfs /run/sallyport
+ready() { for n in $(seq 200); do grep -q ready /run/sallyport/said && return; sleep 0.1; done; exit 1; }
+start() { sallyport up --public-ip 203.0.113.7 --interface INTERFACE >/run/sallyport/said & exit_=$!; ready; }
+start
+"""
+STOP = "kill $exit_; wait $exit_\n"
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab() as lab:
+        yield lab
+
+
+def test_the_page(lab: Lab) -> None:
+    host = lab.host("h")
+    host.address("lo", "203.0.113.7/32")
+    examples = blocks("operating.md")
+    script = RUNNING.replace("INTERFACE", lab.name("x")) + "".join(examples) + STOP
+    printed = shell(script, host)
+    assert "health        well: pump ok, database ok" in printed
+    assert '"well": true' in printed
+    assert "PUBLIC KEY  SESSION" in printed
