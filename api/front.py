@@ -1,5 +1,9 @@
-"""What stands between the HTTP server and an app: six things that neither of them does.
+"""What stands between the HTTP server and an app: what neither of them does.
 
+* **Names.** Every request gets its id (request_ids.py), and its client the address that trusted proxies
+  vouch for (origin.py).
+* **Shares.** One source has REQUESTS_PER_SOURCE requests under way and no more: 429. What its connections
+  cannot bound, many requests in one connection or through one proxy, is bounded here.
 * **Lingering.** An answer that comes before the request's body has arrived (413, 401) would be followed by
   a closed socket with unread bytes in it, which TCP turns into a reset that can destroy the answer on its
   way. So the answer goes out at once, and then the rest of the body is read and thrown away, within
@@ -17,6 +21,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 import trio
@@ -26,34 +31,72 @@ from hypercorn.typing import (
     ASGIReceiveEvent,
     ASGISendCallable,
     ASGISendEvent,
+    HTTPResponseBodyEvent,
+    HTTPResponseStartEvent,
     HTTPScope,
     Scope,
     WebsocketResponseBodyEvent,
     WebsocketResponseStartEvent,
 )
 
+from api import origin, request_ids
 from api.body import BODY_LIMIT_BYTES
 from api.errors import JSON, error_body
+from api.origin import Proxies
 
 # How much of a refused body is read, and for how long, before the sender is cut off after all.
 LINGER_BYTES: Final = 32 * 1024 * 1024
 LINGER_SECONDS: Final = 5.0
+REQUESTS_PER_SOURCE: Final = 64
 
 
 class Front:
     """An ASGI app around an ASGI app."""
 
-    def __init__(self, app: ASGIFramework) -> None:
+    def __init__(self, app: ASGIFramework, proxies: Proxies) -> None:
         self._app = app
+        self._proxies = proxies
+        self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http":
-            exchange = _Exchange(receive, send)
-            await self._app(_plain(scope), exchange.receive, exchange.send)
+            request_ids.begin(scope["headers"])
+            await self._request(self._plain(scope), _Exchange(receive, send))
         elif scope["type"] == "websocket":
+            request_ids.begin(scope["headers"])
             await _refuse_websocket(receive, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _request(self, scope: HTTPScope, exchange: _Exchange) -> None:
+        source = origin.source(scope["client"][0]) if scope["client"] else None
+        if source is None:
+            await self._app(scope, exchange.receive, exchange.send)
+        elif self._under_way[source] >= REQUESTS_PER_SOURCE:
+            await _refuse_too_many(exchange.send)
+        else:
+            self._under_way[source] += 1
+            try:
+                await self._app(scope, exchange.receive, exchange.send)
+            finally:
+                self._under_way[source] -= 1
+                if not self._under_way[source]:
+                    del self._under_way[source]
+
+    def _plain(self, scope: HTTPScope) -> HTTPScope:
+        """The request with a target, a host and a client that any framework can take as they are."""
+        path = scope["path"]
+        scheme, separator, rest = path.partition("://")
+        if separator and scheme.lower() in ("http", "https"):
+            path = "/" + rest.partition("/")[2]
+        elif not path.startswith("/"):
+            path = "/" + path  # names nothing: 404
+        headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+        client = scope["client"]
+        if client is not None:
+            client = (self._proxies.client(client[0], headers), client[1])
+        headers = [(b"host", b"localhost"), *origin.without_forwarded(headers)]
+        return {**scope, "path": path, "client": client, "headers": headers}
 
 
 class _Exchange:
@@ -87,16 +130,21 @@ class _Exchange:
             await self._send(message)
 
 
-def _plain(scope: HTTPScope) -> HTTPScope:
-    """The request with a target and a host that any framework can take apart."""
-    path = scope["path"]
-    scheme, separator, rest = path.partition("://")
-    if separator and scheme.lower() in ("http", "https"):
-        path = "/" + rest.partition("/")[2]
-    elif not path.startswith("/"):
-        path = "/" + path  # names nothing: 404
-    headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
-    return {**scope, "path": path, "headers": [(b"host", b"localhost"), *headers]}
+async def _refuse_too_many(send: ASGISendCallable) -> None:
+    words = error_body("too many requests at once")
+    start: HTTPResponseStartEvent = {
+        "type": "http.response.start",
+        "status": 429,
+        "headers": [
+            (b"content-type", JSON.encode()),
+            (b"content-length", str(len(words)).encode()),
+            (b"retry-after", b"1"),
+            (b"cache-control", b"no-store"),
+        ],
+    }
+    body: HTTPResponseBodyEvent = {"type": "http.response.body", "body": words, "more_body": False}
+    await send(start)
+    await send(body)
 
 
 async def _refuse_websocket(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

@@ -1,8 +1,9 @@
 """Listening and serving, apart: `bind` before anything is created, `serve` when everything is.
 
 A busy port must be found while there is still nothing to undo, so `bind` also listens: with SO_REUSEADDR
-Linux reports some conflicts only there. Early clients wait in the backlog. `serve` runs Hypercorn's Trio
-worker on duplicates of those sockets, so that a listener that failed can be started again on the same port.
+Linux reports some conflicts only there. Early clients wait in the backlog. `serve` runs Hypercorn's
+connections on duplicates of those sockets, so that a listener that failed can be started again on the same
+port. The accepting is ours (connections.py), because Hypercorn's knows no bound.
 
 Stopping is bounded. After `shutdown` idle connections close at once and running requests get
 GRACE_SECONDS. Then what is left is hung up on: Hypercorn shields its writes from cancellation, so a client
@@ -13,25 +14,31 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import socket
-import stat
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final, cast
 
 import trio
-from hypercorn.config import Config, Sockets
-from hypercorn.trio import serve as hypercorn_serve
-from hypercorn.typing import ASGIFramework
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 from quart_trio import QuartTrio
 
+from api import origin, request_ids
+from api.connections import Connection, Connections, Listener
 from api.front import Front
+from api.origin import Proxies
 from appliance.errors import InUseError, PrivilegeError, UsageError
+from appliance.log import event
 
 GRACE_SECONDS: Final = 1.5
 # An idle connection, one between requests or one that dawdles over its headers is closed after this.
 IDLE_SECONDS: Final = 15.0
-_HEADER_LIMIT_BYTES: Final = 16 * 1024
+HEADER_LIMIT_BYTES: Final = 16 * 1024
 _BACKLOG: Final = 128
 
 # Hypercorn announces addresses at INFO that the ready line says better; its errors are ours.
@@ -79,50 +86,110 @@ def url(sockets: Sequence[socket.socket]) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def reaches_others(sockets: Sequence[socket.socket]) -> bool:
+    """Whether anybody but this host itself can connect."""
+    return any(origin.source(sock.getsockname()[0]) is not None for sock in sockets)
+
+
 async def serve(
     app: QuartTrio,
     sockets: Sequence[socket.socket],
     shutdown: trio.Event,
     *,
+    proxies: Proxies | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` until `shutdown` is set; returns when the last connection is gone.
 
     `sockets` stay open when this fails, for another try with another app, and are closed by a shutdown.
     """
-    ports = {sock.getsockname()[1] for sock in sockets}
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_hang_up_late, ports, shutdown)
-        task_status.started()
-        await hypercorn_serve(
-            cast(ASGIFramework, Front(cast(ASGIFramework, app))),
-            _Settings(sockets),
-            shutdown_trigger=shutdown.wait,
-            mode="asgi",
-        )
-        nursery.cancel_scope.cancel()
+    believed = proxies or Proxies()
+    server = _Server(Front(cast(ASGIFramework, app), believed), Connections(believed))
+    # Trio closes a listener's socket with the listener; ours outlive it.
+    await server.run([sock.dup() for sock in sockets], shutdown, task_status)
     _close(sockets)
 
 
 class _Settings(Config):
-    """Hypercorn's settings over sockets that are bound already."""
+    """Hypercorn's settings for one connection."""
 
     accesslog = None  # it would hold client addresses
     errorlog = _log
-    backlog = _BACKLOG
     graceful_timeout = GRACE_SECONDS
-    h11_max_incomplete_size = _HEADER_LIMIT_BYTES
+    h11_max_incomplete_size = HEADER_LIMIT_BYTES
+    h2_max_concurrent_streams = 16
+    h2_max_header_list_size = HEADER_LIMIT_BYTES
     include_server_header = False
     keep_alive_timeout = IDLE_SECONDS
     startup_timeout = 5.0
     shutdown_timeout = 1.0
+    ssl_handshake_timeout = IDLE_SECONDS
 
-    def __init__(self, sockets: Iterable[socket.socket]) -> None:
-        self._listening = list(sockets)
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """Asked for every answer, also where no app was."""
+        return [*super().response_headers(protocol), request_ids.answered()]
 
-    def create_sockets(self) -> Sockets:
-        # Trio closes a listener's socket with the listener; ours outlive it.
-        return Sockets([], [sock.dup() for sock in self._listening], [])
+
+class _Served(TCPServer):
+    """Hypercorn's connection, over when its client has gone, not only when it was idle for long enough."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
+class _Server:
+    """One life of the listeners: like Hypercorn's own worker, over our connections."""
+
+    def __init__(self, app: Front, connections: Connections) -> None:
+        self._app = ASGIWrapper(cast(ASGIFramework, app))
+        self._connections = connections
+        self._settings = _Settings()
+        self._context = WorkerContext(None)
+        self._state: LifespanState = {}
+
+    async def run(
+        self, sockets: Sequence[socket.socket], shutdown: trio.Event, task_status: trio.TaskStatus[None]
+    ) -> None:
+        listeners = [Listener(sock, self._connections) for sock in sockets]
+        lifespan = Lifespan(self._app, self._settings, self._state)
+        try:
+            async with trio.open_nursery() as around:
+                await around.start(lifespan.handle_lifespan)
+                await lifespan.wait_for_startup()
+                around.start_soon(self._hang_up_late, shutdown)
+                async with trio.open_nursery() as handlers:
+                    accept = partial(trio.serve_listeners, handler_nursery=handlers)
+                    async with trio.open_nursery() as accepting:
+                        await accepting.start(accept, self._handle, listeners)
+                        task_status.started()
+                        await shutdown.wait()
+                        accepting.cancel_scope.cancel()
+                    await self._context.terminated.set()
+                    handlers.cancel_scope.deadline = trio.current_time() + self._settings.graceful_timeout
+                await lifespan.wait_for_shutdown()
+                around.cancel_scope.cancel()
+        finally:
+            for listener in listeners:
+                await trio.aclose_forcefully(listener)
+
+    async def _handle(self, connection: Connection) -> None:
+        try:
+            state = ConnectionState(self._state.copy())
+            # Its type says TLS alone, its code takes either.
+            stream = cast("trio.SSLStream[trio.SocketStream]", connection)
+            await _Served(self._app, self._settings, self._context, state, stream)
+        except Exception as failure:  # what one client does to its connection is nobody else's business
+            event(_log, logging.ERROR, "connection failed", exc_info=failure)
+        finally:
+            self._connections.leave(connection)
+
+    async def _hang_up_late(self, shutdown: trio.Event) -> None:
+        try:
+            await shutdown.wait()
+            await trio.sleep(GRACE_SECONDS + 0.5)
+        finally:
+            self._connections.hang_up()
 
 
 def _listen(family: int, address: tuple[str | int, ...], one_of_many: bool) -> socket.socket:
@@ -152,30 +219,3 @@ def _refusal(where: str, error: OSError) -> Exception:
 def _close(sockets: Iterable[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
-
-
-async def _hang_up_late(ports: set[int], shutdown: trio.Event) -> None:
-    try:
-        await shutdown.wait()
-        await trio.sleep(GRACE_SECONDS + 0.5)
-    finally:
-        _hang_up(ports)
-
-
-def _hang_up(ports: set[int]) -> None:
-    """Shut every connection of this process that was accepted on one of `ports`.
-
-    Hypercorn keeps no list of them; the kernel does. What the program connected to elsewhere has other
-    local ports.
-    """
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
-                continue
-            with socket.socket(fileno=os.dup(int(name))) as sock:
-                inet = sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM
-                if inet and sock.getsockname()[1] in ports:
-                    sock.getpeername()  # a listening socket has none
-                    sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            continue  # closed meanwhile, or not a connection

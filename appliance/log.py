@@ -19,10 +19,14 @@ import logging
 import sys
 import time
 import traceback
+from contextvars import ContextVar
 from typing import IO, Final
 
 ROOT: Final = "sallyport"
 LEVELS: Final = ("debug", "info", "warning", "error")
+
+# The id of the request on whose behalf something happens; set by whoever serves requests.
+REQUEST: Final[ContextVar[str | None]] = ContextVar("sallyport_request", default=None)
 
 _FIELDS: Final = "sallyport_fields"
 
@@ -74,6 +78,9 @@ class LogfmtFormatter(logging.Formatter):
         fields = getattr(record, _FIELDS, None)
         if isinstance(fields, dict):
             words += [f"{name}={value_text(value)}" for name, value in fields.items()]
+        request = REQUEST.get()
+        if request is not None:
+            words.append(f"request={value_text(request)}")
         if record.exc_info and record.exc_info[1] is not None:
             words.append(f"trace={quoted(_trace(record.exc_info[1]))}")
         return " ".join(words)

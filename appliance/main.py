@@ -107,6 +107,7 @@ class _Exit:
         self._api_down = trio.Event()
         self._ready = False
         self._api_url = listener.url(prepared.api)  # asked now: the sockets close when a stop begins
+        self._api_reaches_others = listener.reaches_others(prepared.api)
 
     async def run(self) -> None:
         """From the checks passed to everything put back."""
@@ -248,6 +249,13 @@ class _Exit:
             print(f"sallyport: operator token (kept in {token.path}): {token.token}", file=sys.stderr)
         elif token.created:
             event(_log, logging.INFO, "operator token made", file=token.path)
+        if self._api_reaches_others:
+            event(
+                _log,
+                logging.WARNING,
+                "the session API is plain HTTP off the loopback: tokens and keys can be read on their way",
+                api=self._api_url,
+            )
         egress = prepared.facts.egress
         if config.public_ip is None and egress is not None and egress.is_private:
             event(

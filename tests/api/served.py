@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import cast
 
 import trio
 
 from api.app import create_app
 from api.listener import bind, serve, url
+from api.origin import Proxies
 from appliance.control.door import Control
 from tests.api.fakes import FakeControl
 
 
 @asynccontextmanager
-async def served(control: FakeControl, host: str = "127.0.0.1") -> AsyncIterator[str]:
+async def served(
+    control: FakeControl, host: str = "127.0.0.1", proxies: Proxies | None = None
+) -> AsyncIterator[str]:
     """Yield the URL; on leaving, the server has been asked to stop and has stopped."""
     sockets = bind(host, 0)
     shutdown = trio.Event()
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve, create_app(cast(Control, control)), sockets, shutdown)
+        start = partial(serve, proxies=proxies)
+        await nursery.start(start, create_app(cast(Control, control)), sockets, shutdown)
         try:
             yield url(sockets)
         finally:
@@ -40,6 +45,15 @@ async def exchange(base: str, raw: bytes, wait_seconds: float = 10.0) -> bytes:
             async for data in stream:
                 answer += data
     return answer
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until something is so; fails when it does not become so."""
+    for _ in range(500):
+        if holds():
+            return
+        await trio.sleep(0.01)
+    raise AssertionError("it never was")
 
 
 async def shell(command: str, **environment: str) -> str:

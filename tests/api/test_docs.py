@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from api import connections, front, listener
 from api.body import BODY_LIMIT_BYTES, BODY_TIMEOUT_SECONDS
 from tests.api.fakes import TOKEN, FakeControl
 from tests.api.served import served, shell
@@ -37,7 +38,13 @@ async def test_every_example_runs_and_answers_as_shown() -> None:
     "words",
     [
         *["invalid json", "missing token", "invalid token", "session not found", "not found"],
-        *["method not allowed", "request body took too long", "request body too large", "internal error"],
+        *[
+            "method not allowed",
+            "request body took too long",
+            "request body too large",
+            "internal error",
+            "too many requests at once",
+        ],
         *["no active nodes", "no active node in region CODE", "subnet exhausted", "storage unavailable"],
         "peer apply failed; node may be disconnected",
     ],
@@ -47,5 +54,15 @@ def test_the_table_of_errors_has(words: str) -> None:
 
 
 def test_the_limits_are_the_real_ones() -> None:
+    for limit in (
+        f"| body | {BODY_LIMIT_BYTES // 1024} KiB, {BODY_TIMEOUT_SECONDS} s |",
+        f"| headers | {listener.IDLE_SECONDS:.0f} s to arrive; {listener.HEADER_LIMIT_BYTES // 1024} KiB",
+        f"| idle connection | {listener.IDLE_SECONDS:.0f} s |",
+        f"| answer | {connections.WRITE_SECONDS:.0f} s to be read |",
+        f"| connections of one address (IPv6: one /64) | {connections.CONNECTIONS_PER_SOURCE} |",
+        f"| requests of one address under way | {front.REQUESTS_PER_SOURCE} |",
+        f"| connections in all | {connections.CONNECTIONS_AT_MOST} |",
+    ):
+        assert limit in PAGE
     assert f"more than {BODY_LIMIT_BYTES // 1024} KiB" in PAGE
     assert f"more than {BODY_TIMEOUT_SECONDS} s" in PAGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import trio
 
 from api import front
 from api.body import BODY_LIMIT_BYTES
+from api.origin import Proxies
 from tests.api.fakes import TOKEN, FakeControl
-from tests.api.served import exchange, served
+from tests.api.served import eventually, exchange, served
 
 _END = b"Connection: close\r\n\r\n"
 
@@ -91,8 +93,8 @@ async def test_the_app_is_handed_one_byte_more_than_the_limit_at_most() -> None:
     to_app, from_client = trio.open_memory_channel[Any](10)
     for size, more in ((1000, True), (70_000, True), (70_000, True), (0, False)):
         to_app.send_nowait({"type": "http.request", "body": bytes(size), "more_body": more})
-    scope: Any = {"type": "http", "path": "/", "headers": []}
-    await front.Front(app)(scope, from_client.receive, to_app.send)
+    scope: Any = {"type": "http", "path": "/", "headers": [], "client": ("127.0.0.1", 1)}
+    await front.Front(app, Proxies())(scope, from_client.receive, to_app.send)
     assert seen == [1000, BODY_LIMIT_BYTES + 1 - 1000, 0, 0]
 
 
@@ -136,3 +138,40 @@ async def test_a_client_that_never_stops_sending_is_cut_off(monkeypatch: pytest.
         with trio.fail_after(4), pytest.raises(trio.BrokenResourceError):
             await send_without_end(base)
     assert sent > 1_000_000
+
+
+def _create(client: bytes) -> bytes:
+    head = f"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+    forwarded = b"X-Forwarded-For: " + client + b"\r\n"
+    return head + forwarded + b"Content-Length: 16\r\n" + _END + b'{"region":"ash"}'
+
+
+async def test_one_source_has_so_many_requests_under_way_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "REQUESTS_PER_SOURCE", 2)
+    control = FakeControl()
+    go_on = trio.Event()
+    control.before_create = go_on.wait
+    answers: list[int] = []
+
+    async def ask(base: str, client: bytes) -> None:
+        answers.append(_parts(await exchange(base, _create(client)))[0])
+
+    async with served(control, proxies=Proxies([ip_network("127.0.0.1/32")])) as base:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask, base, b"198.51.100.1")
+            await eventually(lambda: bool(answers))
+            nursery.start_soon(ask, base, b"198.51.100.2")
+            await trio.sleep(0.2)
+            assert answers == [429]
+            go_on.set()
+        assert sorted(answers) == [200, 200, 200, 429]
+        answers.clear()
+        await ask(base, b"198.51.100.1")
+    assert answers == [200]
+
+
+async def test_a_header_of_nobody_trusted_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "REQUESTS_PER_SOURCE", 0)
+    async with served(FakeControl()) as base:
+        assert _parts(await exchange(base, _create(b"198.51.100.1")))[0] == 200

@@ -18,7 +18,7 @@ from api.listener import bind, serve, url
 from appliance.control.door import Control
 from appliance.errors import InUseError, PrivilegeError, UsageError
 from tests.api.fakes import OTHER_TOKEN, TOKEN, FakeControl
-from tests.api.served import exchange, free_port, served, shell
+from tests.api.served import eventually, exchange, free_port, served, shell
 
 
 def _close(sockets: list[socket.socket]) -> None:
@@ -90,6 +90,39 @@ def test_a_port_that_is_not_ours_to_take(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(listener, "_listen", refuse)
     with pytest.raises(PrivilegeError, match=r"api address 127\.0\.0\.1:80: Permission denied"):
         bind("127.0.0.1", 80)
+
+
+@pytest.mark.parametrize(("host", "others"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)])
+def test_who_can_connect(host: str, others: bool) -> None:
+    sockets = bind(host, 0)
+    assert listener.reaches_others(sockets) is others
+    _close(sockets)
+
+
+async def test_headers_that_trickle_in_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener._Settings, "keep_alive_timeout", 0.5)
+    async with served(FakeControl()) as base:
+        started = trio.current_time()
+        stream = await trio.open_tcp_stream("127.0.0.1", int(base.rpartition(":")[2]))
+        try:
+            await stream.send_all(b"GET /v1/regions HTTP/1.1\r\nHost: x\r\nA: ")
+            with trio.fail_after(5):
+                while True:
+                    await stream.send_all(b"a")
+                    await trio.sleep(0.05)
+        except trio.BrokenResourceError:
+            assert trio.current_time() - started < 2
+        await stream.aclose()
+
+
+async def test_a_client_that_leaves_is_forgotten_at_once() -> None:
+    async with served(FakeControl()) as base:
+        before = len(os.listdir("/proc/self/fd"))
+        streams = [await trio.open_tcp_stream("127.0.0.1", int(base.rpartition(":")[2])) for _ in range(5)]
+        await eventually(lambda: len(os.listdir("/proc/self/fd")) == before + 10)
+        for stream in streams:
+            await stream.aclose()
+        await eventually(lambda: len(os.listdir("/proc/self/fd")) == before)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -217,7 +250,7 @@ async def test_a_listener_that_failed_starts_again_on_the_same_port(monkeypatch:
 
     app = create_app(cast(Control, FakeControl()))
     with monkeypatch.context() as broken:
-        broken.setattr(listener, "hypercorn_serve", fail)
+        broken.setattr(listener.trio, "serve_listeners", fail)
         with pytest.raises(ExceptionGroup):
             await serve(app, sockets, trio.Event())
     assert len(os.listdir("/proc/self/fd")) == before

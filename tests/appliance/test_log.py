@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.log import LogfmtFormatter, escaped, event, one_line, quoted, setup, value_text
+from appliance.log import REQUEST, LogfmtFormatter, escaped, event, one_line, quoted, setup, value_text
 
 _log = logging.getLogger("sallyport.tested")
 
@@ -154,3 +154,11 @@ def test_a_stream_that_fails_and_no_stream_at_all_are_silent(
     monkeypatch.setattr(sys, "stderr", None)
     setup("info")
     event(_log, logging.ERROR, "lost as well")
+
+
+def test_what_happens_for_a_request_names_it() -> None:
+    before = REQUEST.set("7f3c")
+    line = _logged(count=1)
+    REQUEST.reset(before)
+    assert line.endswith(" count=1 request=7f3c\n")
+    assert "request=" not in _logged(count=1)

@@ -1,0 +1,103 @@
+"""Bounds on strangers' connections: in all, per source, and on how long nobody reads."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_network
+
+import pytest
+import trio
+
+from api import connections, origin
+from api.origin import Proxies
+from tests.api.fakes import FakeControl
+from tests.api.served import eventually, exchange, served
+
+_ASK = b"GET /v1/regions HTTP/1.0\r\n\r\n"
+
+
+def _strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loopback stands for the internet here."""
+    monkeypatch.setattr(origin, "source", lambda host: host)
+
+
+async def _connect(base: str) -> trio.SocketStream:
+    return await trio.open_tcp_stream("127.0.0.1", int(base.rpartition(":")[2]))
+
+
+async def test_further_connections_wait_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS_AT_MOST", 2)
+    answers: list[bytes] = []
+
+    async def ask(base: str) -> None:
+        answers.append(await exchange(base, _ASK))
+
+    async with served(FakeControl()) as base, trio.open_nursery() as nursery:
+        first, second = await _connect(base), await _connect(base)
+        nursery.start_soon(ask, base)
+        await trio.sleep(0.2)
+        assert answers == []
+        await first.aclose()
+        await eventually(lambda: bool(answers))
+        await second.aclose()
+    assert answers[0].startswith(b"HTTP/1.1 200")
+
+
+async def test_one_source_cannot_take_all_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    _strangers(monkeypatch)
+    monkeypatch.setattr(connections, "CONNECTIONS_PER_SOURCE", 2)
+    async with served(FakeControl()) as base:
+        kept = [await _connect(base), await _connect(base)]
+        third = await _connect(base)
+        with trio.fail_after(5):
+            try:
+                assert await third.receive_some() == b""
+            except trio.BrokenResourceError:
+                pass  # a reset says the same
+        await kept[0].aclose()
+        answers = []
+        for _ in range(100):
+            answers.append(await _try(base))
+            await trio.sleep(0.01)
+        assert answers[-1].startswith(b"HTTP/1.1 200")
+        await kept[1].aclose()
+        await third.aclose()
+
+
+async def _try(base: str) -> bytes:
+    try:
+        return await exchange(base, _ASK)
+    except trio.BrokenResourceError:
+        return b""
+
+
+async def test_a_trusted_proxy_has_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    _strangers(monkeypatch)
+    monkeypatch.setattr(connections, "CONNECTIONS_PER_SOURCE", 1)
+    async with served(FakeControl(), proxies=Proxies([ip_network("127.0.0.0/8")])) as base:
+        kept = [await _connect(base) for _ in range(3)]
+        assert (await exchange(base, _ASK)).startswith(b"HTTP/1.1 200")
+        for stream in kept:
+            await stream.aclose()
+
+
+async def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "WRITE_SECONDS", 0.3)
+    async with served(FakeControl()) as base:
+        deaf = await _connect(base)
+        # HTTP/2 answers every ping: the surest way to fill the way back.
+        ping = bytes.fromhex("000008060000000000") + bytes(8)
+        await deaf.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000"))
+        with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
+            await deaf.send_all(ping * 10_000_000)
+        await deaf.aclose()
+
+
+async def test_connections_come_and_go_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    _strangers(monkeypatch)
+    async with served(FakeControl()) as base:
+        await exchange(base, _ASK)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            await exchange(base, _ASK)
+        assert len(os.listdir("/proc/self/fd")) <= before
