@@ -84,6 +84,11 @@ async def perform(control: Control, verb: str, args: dict[str, Any], inside: Tel
                 return await _session(control, name)
             case "sessions_end", {"id": str(name)}:
                 return _plain(await control.end_session(None, name, "admin"))
+            case "drain", {"on": bool(on)}:
+                await control.drain(on)
+                return await _drain(control)
+            case "drain", _ if not args:
+                return await _drain(control)
             case "status", {} if inside is not None:
                 return await inside.status()
             case "peers", {} if inside is not None:
@@ -146,6 +151,10 @@ async def _session(control: Control, name: str) -> dict[str, Any]:
     rows = [_plain(row) for row in await control.list_sessions() if row.id == name]
     tunnel = rows[0] if rows else {}
     return view | {field: tunnel.get(field) for field in ("address", "public_key", "last_handshake")}
+
+
+async def _drain(control: Control) -> dict[str, Any]:
+    return {"draining": control.draining, "sessions": len(await control.list_sessions())}
 
 
 async def _accept(listener: trio.socket.SocketType) -> trio.SocketStream:

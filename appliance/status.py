@@ -157,6 +157,7 @@ class Inside:
             **self._words,
             "uptime_seconds": (boottime_ns() - self._began_ns) // _NS_PER_SECOND,
             "health": {"well": pump == database == "ok", "pump": pump, "database": database},
+            "draining": self._control.draining,
             "sessions": {
                 "live": live,
                 "addresses_free": max(0, self._pool.num_addresses - _NOT_FOR_CLIENTS - live),

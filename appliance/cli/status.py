@@ -38,10 +38,11 @@ def _rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
     health, sessions, rates = answer["health"], answer["sessions"], answer["rates"]
     how = "well" if health["well"] else "NOT WELL"
     static = f", {sessions['static_peers']} static peers" if sessions["static_peers"] else ""
+    drains = ", DRAINING: no new ones" if answer["draining"] else ""
     rows = [
         ("sallyport", f"{answer['version']} on {answer['interface']}, up {age(answer['uptime_seconds'])}"),
         ("health", f"{how}: pump {health['pump']}, database {health['database']}"),
-        ("sessions", f"{sessions['live']} live, {sessions['addresses_free']} addresses free{static}"),
+        ("sessions", f"{sessions['live']} live, {sessions['addresses_free']} addresses free{static}{drains}"),
         ("to clients", _speed(rates, "to_clients")),
         ("from clients", _speed(rates, "from_clients")),
         ("drops", ", ".join(f"{reason} {count}" for reason, count in answer["drops"].items()) or "none"),

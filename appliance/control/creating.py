@@ -62,7 +62,7 @@ async def create(
 ) -> CreatedSession:
     """Make a session. Raises what `errors.py` names; then nothing is left behind."""
     facts = state.facts
-    if facts.endpoint is None or facts.public_ip is None:
+    if facts.endpoint is None or facts.public_ip is None or state.draining:
         raise NoActiveNodes
     if region != facts.region:
         raise NoNodeInRegion(region, (facts.region,))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import trio
 
-from appliance.control import creating, ending, regions, sessions, starting, ticks, tokens, upkeep, usage
+from appliance.control import creating, draining, ending, regions, sessions, starting, ticks, tokens, upkeep, usage
 from appliance.control.errors import SessionNotFound
 from appliance.control.expiry import Expiry
 from appliance.control.ports import DataPlane, Flows, NodeFacts
@@ -77,6 +77,7 @@ class Control:
 
         `serve` False is for a command that works on the state while no process runs: no peers, no ends.
         """
+        self._state.draining = draining.load(self._state.store.path)
         await starting.start(self._state, serve=serve)
 
     async def run(self) -> None:
@@ -120,7 +121,16 @@ class Control:
 
     def regions(self) -> list[RegionView]:
         """Regions that can carry a session now."""
-        return regions.view(self._state.facts)
+        return [] if self._state.draining else regions.view(self._state.facts)
+
+    @property
+    def draining(self) -> bool:
+        """Whether no new sessions begin."""
+        return self._state.draining
+
+    async def drain(self, on: bool) -> None:
+        """Let no new session begin, or let them again; lasts over restarts. Raises `StateError`."""
+        await draining.set_draining(self._state, on)
 
     async def create_session(
         self, account: Account, region: str, client_public_key: bytes | None

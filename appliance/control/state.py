@@ -77,6 +77,7 @@ class State:
     tokens_by_hash: dict[bytes, TokenRow] = field(default_factory=dict)
     live: dict[str, LiveSession] = field(default_factory=dict)
     live_by_key: dict[bytes, LiveSession] = field(default_factory=dict)
+    draining: bool = False  # no new sessions (draining.py)
     # Slots of peers that could not be taken out: not to be lent to anybody before the next start.
     haunted_slots: set[Slot] = field(default_factory=set)
 

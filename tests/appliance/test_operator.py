@@ -104,6 +104,18 @@ async def test_refusals_are_lines_for_a_person(tmp_path):
             await ask(node, "sessions_end", id=session)
 
 
+async def test_drain(tmp_path):
+    async with served(tmp_path) as node:
+        await node.create(await node.account(), key(1))
+        assert await ask(node, "drain") == {"draining": False, "sessions": 1}
+        assert await ask(node, "drain", on=True) == {"draining": True, "sessions": 1}
+        assert await ask(node, "drain") == {"draining": True, "sessions": 1}
+        for bad in ("yes", 1, None):
+            with pytest.raises(UserError, match="unknown verb or arguments: drain"):
+                await ask(node, "drain", on=bad)
+        assert await ask(node, "drain", on=False) == {"draining": False, "sessions": 1}
+
+
 class _Inside:
     async def status(self) -> dict:
         return {"well": True}

@@ -31,6 +31,7 @@ class _Row:
 
 class _Control:
     def __init__(self) -> None:
+        self.draining = False
         self.rows: list[_Row] = []
         self.failure: Exception | None = None
         self.gate: trio.Event | None = None
@@ -65,6 +66,7 @@ async def test_an_idle_exit() -> None:
     assert {name: told[name] for name in WORDS} == WORDS
     assert told["health"] == {"well": True, "pump": "ok", "database": "ok"}
     assert told["sessions"] == {"live": 0, "addresses_free": 253, "static_peers": 0}
+    assert told["draining"] is False
     assert (told["drops"], told["warnings"], told["uptime_seconds"]) == ({}, [], 0)
     rates = told["rates"]
     assert 0.2 <= rates.pop("over_seconds") < 5

@@ -36,3 +36,5 @@ def test_the_page(lab: Lab) -> None:
     assert "health        well: pump ok, database ok" in printed
     assert '"well": true' in printed
     assert "PUBLIC KEY  SESSION" in printed
+    assert printed.count("draining: no new sessions; 0 sessions live\n") == 2
+    assert printed.count("not draining; 0 sessions live\n") == 1

@@ -112,7 +112,7 @@ def test_refusals_are_one_line(capsys: pytest.CaptureFixture[str], words: list[s
     [
         *[[], ["up"], ["genkey"], ["version"], ["token"], ["token", "create"], ["token", "list"]],
         *[["token", "revoke"], ["sessions"], ["sessions", "list"], ["sessions", "end"]],
-        *[["sessions", "show"], ["status"], ["peers"]],
+        *[["sessions", "show"], ["status"], ["peers"], ["drain"]],
     ],
 )
 def test_help_everywhere_with_an_example(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
@@ -184,5 +184,6 @@ def test_every_command_is_described_in_the_documentation() -> None:
         "genkey",
         "status",
         "peers",
+        "drain",
     ):
         assert f"sallyport {words}" in page

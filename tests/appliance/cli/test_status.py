@@ -38,7 +38,8 @@ ANSWER: dict[str, Any] = {
 def answer(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     told = json.loads(json.dumps(ANSWER))
     monkeypatch.setattr(operator, "call", lambda *_: told)
-    return dict(told)
+    assert isinstance(told, dict)
+    return told
 
 
 def test_one_screen(answer: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,12 +64,13 @@ def test_one_screen(answer: dict[str, Any], capsys: pytest.CaptureFixture[str]) 
 def test_what_is_not_well_stands_out(answer: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     answer["health"].update(well=False, pump="no answer")
     answer["sessions"]["static_peers"] = 1
+    answer["draining"] = True
     answer["drops"].clear()
     answer["warnings"].clear()
     assert main(["status"]) == 0
     out = capsys.readouterr().out
     assert "NOT WELL: pump no answer, database ok\n" in out
-    assert "251 addresses free, 1 static peers\n" in out
+    assert "251 addresses free, 1 static peers, DRAINING: no new ones\n" in out
     assert "drops         none\n" in out
     assert out.endswith("warnings      none\n")
 
