@@ -14,7 +14,15 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 # The same form as the operator's `region` setting has (appliance/config.py).
@@ -22,6 +30,10 @@ REGION_FORM: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 _PUBLIC_KEY_CHARACTERS: Final = 44
 _PUBLIC_KEY_BYTES: Final = 32
+
+# What the validators below accept, in the words of the API's document (api/openapi.py).
+_REGION_WORDS: Final = {"type": "string", "pattern": f"^{REGION_FORM.pattern}$"}
+_KEY_WORDS: Final = {"type": "string", "pattern": "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"}
 
 
 class BadFields(ValueError):
@@ -61,9 +73,9 @@ class CreateRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    region: Annotated[str, PlainValidator(_region, json_schema_input_type=str)]
+    region: Annotated[str, PlainValidator(_region), WithJsonSchema(_REGION_WORDS)]
     client_public_key: Annotated[
-        bytes | None, PlainValidator(_client_public_key, json_schema_input_type=str)
+        bytes | None, PlainValidator(_client_public_key), WithJsonSchema(_KEY_WORDS)
     ] = None
 
 
@@ -85,7 +97,11 @@ def time_text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-Time = Annotated[datetime, PlainSerializer(time_text, return_type=str)]
+Time = Annotated[
+    datetime,
+    PlainSerializer(time_text, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 
 
 class Answer(BaseModel):
@@ -132,6 +148,23 @@ class Status(Answer):
     quota_bytes_limit: int
     quota_seconds_used: int
     quota_seconds_limit: int
+
+
+class QuotaSpent(Answer):
+    """Body of 402, beside `error`: what was used, and when a create can succeed again.
+
+    Only bytes are limited, and only for accounts that paid for them in advance.
+    """
+
+    tier: Literal["anonymous", "free", "paid"]
+    bytes_used: int
+    bytes_limit: int
+    session_seconds: int
+    session_limit: Annotated[int, Field(validation_alias="session_seconds_limit")]
+    bytes_window_resets_at: Time
+    seconds_window_resets_at: Time
+    resets_at: Annotated[Time, Field(validation_alias="bytes_window_resets_at")]
+    hint: str = "all bytes that this token was paid for are used; another token is needed"
 
 
 class Usage(Answer):

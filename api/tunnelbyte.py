@@ -25,6 +25,7 @@ from api.models import (
     BadFields,
     Created,
     CreateRequest,
+    QuotaSpent,
     Region,
     Regions,
     Status,
@@ -37,6 +38,7 @@ from appliance.control.errors import (
     NoActiveNodes,
     NoNodeInRegion,
     PeerApplyFailed,
+    QuotaExceeded,
     Refused,
     SessionNotFound,
     StorageUnavailable,
@@ -46,7 +48,7 @@ from appliance.control.views import Account
 
 _CLIENT_CLOSED: Final = "client_closed"
 
-# Refusals whose words are fixed; the two that say more are in `_refused`.
+# Refusals whose words are fixed; those that say more are in `_refused`.
 _ANSWERS: Final[dict[type[Refused], tuple[int, str]]] = {
     SessionNotFound: (404, "session not found"),
     NoActiveNodes: (503, "no active nodes"),
@@ -54,6 +56,11 @@ _ANSWERS: Final[dict[type[Refused], tuple[int, str]]] = {
     PeerApplyFailed: (503, "peer apply failed; node may be disconnected"),
     StorageUnavailable: (503, "storage unavailable"),
 }
+
+# The same for the document; a 503 says when to try again.
+_RETRY: Final = {"Retry-After": "5"}
+_SESSION_REFUSALS: Final = {404: "no such session, or somebody else's", 503: "the exit cannot do it now"}
+_CREATE_REFUSALS: Final = {402: "the account's bytes are spent", 503: "the exit cannot make a session now"}
 
 
 def create_blueprint(control: Control) -> Blueprint:
@@ -106,9 +113,13 @@ def _answer(answer: Answer) -> Response:
 async def _refused(refusal: Refused) -> Response:
     if isinstance(refusal, BadClientKey):
         return error_response(400, str(refusal))
+    if isinstance(refusal, QuotaExceeded):
+        used = QuotaSpent.model_validate(refusal.usage)
+        return error_response(402, "quota exceeded", extra=used.model_dump(mode="json"))
     if isinstance(refusal, NoNodeInRegion):
         extra = {"available": list(refusal.available)}
-        return error_response(503, f"no active node in region {refusal.region}", extra=extra)
+        return error_response(503, f"no active node in region {refusal.region}", _RETRY, extra)
     if type(refusal) not in _ANSWERS:
         return await unexpected(refusal)  # a refusal this dialect has no words for is a bug
-    return error_response(*_ANSWERS[type(refusal)])
+    status, words = _ANSWERS[type(refusal)]
+    return error_response(status, words, _RETRY if status == 503 else None)

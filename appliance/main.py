@@ -149,7 +149,11 @@ class _Exit:
         tun = open_tun(config.interface, mtu=prepared.facts.mtu)
         self._stack.callback(tun.close)
         pump = Pump(seed=int.from_bytes(os.urandom(8), "little"))
-        device = Device(pump, on_counted=lambda: control.counted())
+        device = Device(
+            pump,
+            on_counted=lambda: control.counted(),
+            on_purse_shut=lambda account_id: control.purse_shut(account_id),
+        )
         self._stack.callback(device.close)
         device.use_sockets(prepared.udp)
         device.set_identity(identity)

@@ -69,7 +69,9 @@ async def _perform(store: Store, slots: SlotFile, verb: str, args: dict[str, Any
 class _NoPlane:
     """No tunnel: nothing to remove, and nothing is ever installed."""
 
-    async def add_session(self, public_key: bytes, address: IPv4Address, slot: memoryview) -> None:
+    async def add_session(
+        self, public_key: bytes, address: IPv4Address, slot: memoryview, purse: object = None
+    ) -> None:
         raise OSError("no tunnel")
 
     async def remove_session(self, public_key: bytes) -> None:

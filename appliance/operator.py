@@ -71,6 +71,8 @@ async def perform(control: Control, verb: str, args: dict[str, Any], inside: Tel
     """
     try:
         match verb, args:
+            case "token_create", {"bytes": asked}:
+                return _plain(await control.create_token(_bytes(asked)))
             case "token_create", {}:
                 return _plain(await control.create_token())
             case "token_list", {}:
@@ -220,6 +222,13 @@ def _parse_untrusted(line: bytes) -> tuple[str, dict[str, Any]]:
         case {"verb": str(verb), "args": dict(args)}:
             return verb, args
     raise UserError("the request needs a verb and args")
+
+
+def _bytes(asked: object) -> int:
+    """A number of bytes as JSON has it (where true is none)."""
+    if not isinstance(asked, int) or isinstance(asked, bool):
+        raise UserError("bytes must be a whole number")
+    return asked
 
 
 def _words(refused: Refused, args: dict[str, Any]) -> str:

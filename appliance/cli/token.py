@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Final
 
 from appliance.cli.asking import add_options, ask, show_json, show_table
 from appliance.cli.parser import Commands, Parser
+from appliance.core.accounting import MOST_PREPAID_BYTES
 
 _EPILOG: Final = """\
 examples:
   sallyport token create
+  sallyport token create --bytes 5368709120
   sallyport token list --json
   sallyport token revoke tk_3kf91a
 
@@ -27,7 +30,13 @@ def add(commands: Commands[Parser]) -> None:
         "create",
         help="make a token and show it",
         description="Make a token, an account of its own, and show it this once.",
-        epilog="example:\n  sallyport token create --json",
+        epilog="examples:\n  sallyport token create --json\n  sallyport token create --bytes 5368709120",
+    )
+    create.add_argument(
+        "--bytes",
+        metavar="N",
+        type=_prepaid_bytes,
+        help="a prepaid token: its sessions may carry N bytes together, and never more (default: no limit)",
     )
     create.set_defaults(run=run_create)
     listing = verbs.add_parser(
@@ -50,12 +59,20 @@ def add(commands: Commands[Parser]) -> None:
 
 
 def run_create(options: argparse.Namespace) -> int:
-    answer = ask(options, "token_create", create=True)
+    prepaid = {} if options.bytes is None else {"bytes": options.bytes}
+    answer = ask(options, "token_create", create=True, **prepaid)
     if options.json:
         show_json(answer)
     else:
         show_table([("id", answer["id"]), ("token", answer["token"])])
     return 0
+
+
+def _prepaid_bytes(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,19}", text) or not 1 <= int(text) <= MOST_PREPAID_BYTES:
+        message = f"must be a whole number from 1 to {MOST_PREPAID_BYTES}, not {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def run_list(options: argparse.Namespace) -> int:

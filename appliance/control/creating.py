@@ -25,7 +25,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import Connection
 
-from appliance.control import ending, names, peers, wg_config
+from appliance.control import ending, names, peers, quota, wg_config
 from appliance.control.ending import Ended, Ending
 from appliance.control.errors import (
     BadClientKey,
@@ -61,6 +61,7 @@ async def create(
     state: State, account: AccountState, region: str, client_public_key: bytes | None
 ) -> CreatedSession:
     """Make a session. Raises what `errors.py` names; then nothing is left behind."""
+    quota.check(state, account)
     facts = state.facts
     if facts.endpoint is None or facts.public_ip is None or state.draining:
         raise NoActiveNodes
@@ -74,8 +75,12 @@ async def create(
     with trio.CancelScope(shield=True):
         async with state.turns.of(client_public_key):
             session = await _make(state, account, facts.public_ip, client_public_key)
-        if account.revoked:  # while we were at it
+        # What happened while we were at it:
+        if account.revoked:
             await _end_quietly(state, session, "token_revoked")
+        elif account.spent:
+            await _end_quietly(state, session, quota.REASON)
+            quota.check(state, account)
     try:
         await trio.lowlevel.checkpoint_if_cancelled()
     except trio.Cancelled:
@@ -109,8 +114,8 @@ async def _make(state: State, account: AccountState, public_ip: str, public_key:
         slot = _bind(state, session_id, undo)
         if old is not None:
             await peers.remove(state, public_key)
-            undo.push_async_callback(peers.put_back, state, public_key, old.row.address, old.slot)
-        await peers.install(state, public_key, address, slot)
+            undo.push_async_callback(peers.put_back, state, old)
+        await peers.install(state, account, public_key, address, slot)
         undo.push_async_callback(peers.remove_if_there, state, public_key, slot)
         now_ns, boot_ns = state.wall_ns(), state.boot_ns()
         row = SessionRow(

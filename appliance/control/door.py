@@ -24,6 +24,7 @@ from appliance.control import creating, draining, ending, regions, sessions, sta
 from appliance.control.errors import SessionNotFound
 from appliance.control.expiry import Expiry
 from appliance.control.ports import DataPlane, Flows, NodeFacts
+from appliance.control.quota import Quota
 from appliance.control.state import AccountState, State
 from appliance.control.ticks import Ticks
 from appliance.control.views import (
@@ -69,7 +70,8 @@ class Control:
             rearm=rearm,
             leases=Leases(facts.pool),
         )
-        self._ticks = Ticks(self._state)
+        self._quota = Quota(self._state)
+        self._ticks = Ticks(self._state, self._quota)
         self._expiry = Expiry(self._state)
 
     async def start(self, *, serve: bool = True) -> None:
@@ -81,14 +83,19 @@ class Control:
         await starting.start(self._state, serve=serve)
 
     async def run(self) -> None:
-        """The timers: settling and expiry. Never returns."""
+        """The timers, settling and expiry, and the ends of spent accounts. Never returns."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._quota.run)
             nursery.start_soon(self._ticks.run)
             nursery.start_soon(self._expiry.run)
 
     def counted(self) -> None:
         """The data plane counted its first byte since `rearm` was called."""
         self._ticks.counted()
+
+    def purse_shut(self, account_id: str) -> None:
+        """The data plane refused a packet that did not fit the account's purse: its sessions end."""
+        self._quota.purse_shut(account_id)
 
     async def settle(self) -> None:
         """Commit all counters as they stand now. Raises `StorageUnavailable`."""
@@ -103,9 +110,12 @@ class Control:
         account = tokens.authenticate(self._state, token)
         return None if account is None else Account(account.id, account.tier)
 
-    async def create_token(self) -> NewToken:
-        """A new account with a token. Raises `StorageUnavailable`."""
-        return await tokens.create(self._state)
+    async def create_token(self, prepaid_bytes: int | None = None) -> NewToken:
+        """A new account with a token, prepaid when a number of bytes is given.
+
+        Raises `BadAmount`, `StorageUnavailable`.
+        """
+        return await tokens.create(self._state, prepaid_bytes)
 
     async def list_tokens(self) -> list[TokenView]:
         """All tokens, oldest first."""

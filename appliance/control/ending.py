@@ -4,8 +4,8 @@ The order is the rule: after the removal no packet passes, so what is read is fi
 charged, so the slot may be used again; and the address goes to the tail of the queue when the host has
 forgotten its connections. A commit that fails puts the peer back: the session lives on as before.
 
-Reasons: client_closed, admin, superseded, expired, token_revoked; and at start node_drained (the pool no
-longer holds the address) and node_lost (the tunnel does not take the peer any more).
+Reasons: client_closed, admin, superseded, expired, token_revoked, quota_exceeded; and at start
+node_drained (the pool no longer holds the address) and node_lost (the tunnel does not take the peer).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Ending:
     age_ns: int
     end: End
     now_ns: int
+    spent: bool
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ async def _end(state: State, session: LiveSession, reason: str) -> None:
     try:
         await _commit(state, session, reason)
     except StorageUnavailable:
-        await peers.put_back(state, row.public_key, row.address, session.slot)
+        await peers.put_back(state, session)
         raise
 
 
@@ -92,7 +93,8 @@ async def _commit(state: State, session: LiveSession, reason: str) -> None:
 
 def read_final(state: State, session: LiveSession, reason: str) -> Ending:
     """Read what the end is to record; the peer is removed already."""
-    used = state.usage(state.account_of(session))
+    account = state.account_of(session)
+    used = state.usage(account)
     age_ns = max(0, state.boot_ns() - session.began_boot_ns)
     now_ns = state.wall_ns()
     return Ending(
@@ -109,6 +111,7 @@ def read_final(state: State, session: LiveSession, reason: str) -> Ending:
             quota_seconds_used=used.seconds_used,
         ),
         now_ns=now_ns,
+        spent=account.spent,
     )
 
 
@@ -118,6 +121,8 @@ def write_end(connection: Connection, ending: Ending) -> Ended:
     charged = charge(connection, [ending.reading], ending.now_ns)
     windows = accounts.windows(connection, row.account_id).session_ended(ending.age_ns, ending.now_ns)
     accounts.set_windows(connection, row.account_id, windows)
+    if ending.spent:
+        accounts.set_spent(connection, row.account_id, ending.now_ns)
     sessions.end(connection, row.id, ending.end)
     number = leases.free(connection, row.address)
     return Ended(windows, charged.settled[ending.reading.life], number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from appliance.control.views import UsageView
+
 
 class Refused(Exception):
     """Base of all refusals: the request was understood and is not carried out; nothing is left behind."""
@@ -18,6 +20,18 @@ class NoNodeInRegion(Refused):
         super().__init__(region)
         self.region = region
         self.available = available
+
+
+class QuotaExceeded(Refused):
+    """The account has used up what it may use; `usage` is what it has used, and when that resets."""
+
+    def __init__(self, usage: UsageView) -> None:
+        super().__init__("quota exceeded")
+        self.usage = usage
+
+
+class BadAmount(Refused):
+    """A number of prepaid bytes that cannot be; the message says what can."""
 
 
 class SubnetExhausted(Refused):

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from appliance.control.errors import BadClientKey, PeerApplyFailed
-from appliance.control.state import State
+from appliance.control.state import AccountState, LiveSession, State
 from appliance.log import event
 from appliance.slots import Slot
 
@@ -24,11 +24,13 @@ APPLY_SECONDS: Final = 2.0
 FORGET_SECONDS: Final = 1.0
 
 
-async def install(state: State, public_key: bytes, address: IPv4Address, slot: Slot) -> None:
+async def install(
+    state: State, account: AccountState, public_key: bytes, address: IPv4Address, slot: Slot
+) -> None:
     """Install a peer. Raises `BadClientKey` or `PeerApplyFailed`, and then none is installed."""
     try:
         with trio.fail_after(APPLY_SECONDS):
-            await state.dataplane.add_session(public_key, address, slot.words)
+            await state.dataplane.add_session(public_key, address, slot.words, state.purse(account))
     except ValueError as error:
         # The key is a peer's that is not ours to remove.
         raise BadClientKey("this client_public_key cannot be used here") from error
@@ -56,13 +58,14 @@ async def remove_if_there(state: State, public_key: bytes, slot: Slot) -> None:
         state.haunted_slots.add(slot)
 
 
-async def put_back(state: State, public_key: bytes, address: IPv4Address, slot: Slot) -> None:
+async def put_back(state: State, session: LiveSession) -> None:
     """Undo a removal: the same peer counts on in the same slot."""
+    row = session.row
     try:
-        await install(state, public_key, address, slot)
+        await install(state, state.account_of(session), row.public_key, row.address, session.slot)
     except (BadClientKey, PeerApplyFailed):
         message = "a session has lost its peer until the next start"
-        event(logger, logging.ERROR, message, session=slot.session_id)
+        event(logger, logging.ERROR, message, session=row.id)
 
 
 async def forget_flows(state: State, address: IPv4Address) -> None:

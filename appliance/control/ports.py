@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol
 
+from appliance.core.accounting import Purse
+
 
 @dataclass(frozen=True)
 class NodeFacts:
@@ -33,12 +35,15 @@ class DataPlane(Protocol):
     """The tunnel, as far as a session needs it."""
 
     async def add_session(
-        self, public_key: bytes, address: IPv4Address, slot: memoryview
+        self, public_key: bytes, address: IPv4Address, slot: memoryview, purse: Purse | None = None
     ) -> None:
         """Install a peer whose allowed-ips is `address`/32 and whose counters go to `slot`.
 
-        `slot` is the 32 64-bit words of a bound slot (see `appliance/slots.py`). Raises
-        `ValueError` when the key cannot be a peer (already one, or our own key).
+        `slot` is the 32 64-bit words of a bound slot (see `appliance/slots.py`). With `purse` the peer
+        pays from its account's purse, which is made with so many bytes when none of the account's peers is in
+        the tunnel and is shared as it stands when one is; without, nothing limits it. A packet that does not
+        fit shuts the purse and is reported by the account's id. Raises `ValueError` when the key cannot be a
+        peer (already one, or our own key).
         """
 
     async def remove_session(self, public_key: bytes) -> None:

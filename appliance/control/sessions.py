@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from appliance.control.errors import SessionNotFound, StorageUnavailable
 from appliance.control.state import AccountState, LiveSession, State
 from appliance.control.views import SessionRow, SessionView, moment
-from appliance.core.accounting import LIMITS, Counts
+from appliance.core.accounting import Counts
 from appliance.store import ledger, sessions
 from appliance.store.sessions import End
 from appliance.store.sessions import SessionRow as StoredSession
@@ -37,7 +37,7 @@ async def view(state: State, account: AccountState | None, session_id: str) -> S
         raise SessionNotFound
     row, end, counts = found
     _check_owner(account, row)
-    return _ended_view(row, end, counts)
+    return _ended_view(state, row, end, counts)
 
 
 def owned_live(state: State, account: AccountState | None, session_id: str) -> bool:
@@ -57,8 +57,8 @@ def _check_owner(account: AccountState | None, row: StoredSession) -> None:
 
 
 def _live_view(state: State, session: LiveSession) -> SessionView:
-    counts, used = session.counts(), state.usage(state.account_of(session))
-    limits = LIMITS[session.row.tier]
+    account = state.account_of(session)
+    counts, used, limits = session.counts(), state.usage(account), account.limits
     return SessionView(
         id=session.row.id,
         created_at=moment(session.row.created_at_ns),
@@ -81,8 +81,8 @@ def _ended(connection: Connection, session_id: str) -> tuple[StoredSession, End,
     return *found, sum(ledger.of_session(connection, session_id).values(), Counts())
 
 
-def _ended_view(row: StoredSession, end: End, counts: Counts) -> SessionView:
-    limits = LIMITS[row.tier]
+def _ended_view(state: State, row: StoredSession, end: End, counts: Counts) -> SessionView:
+    limits = state.accounts[row.account_id].limits
     return SessionView(
         id=row.id,
         created_at=moment(row.created_at_ns),

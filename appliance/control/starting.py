@@ -7,7 +7,8 @@ was counted, for bound slots. So, in this order:
 2. a live session goes on counting in its slot, unless the slot is gone, is of an older generation, shows less
    than the ledger, or is from another boot (power loss): then it gets a new slot and a new generation;
 3. all other bound slots are freed: their session ended, or was never committed;
-4. live sessions whose time is over, whose address the pool no longer holds, or whose token is revoked end;
+4. live sessions whose time is over, whose address the pool no longer holds, whose token is revoked or whose
+   account is spent end;
 5. the others' peers are installed.
 
 Ages and ends are put on the boot clock here, from the wall clock, and do not follow its steps from then on.
@@ -21,7 +22,7 @@ from ipaddress import IPv4Address
 
 from sqlalchemy import Connection
 
-from appliance.control import ending, peers
+from appliance.control import ending, peers, quota
 from appliance.control.charging import Reading, charge
 from appliance.control.errors import BadClientKey
 from appliance.control.state import AccountState, LiveSession, State
@@ -55,7 +56,9 @@ async def start(state: State, *, serve: bool) -> None:
     now_ns = state.wall_ns()
     rows = await state.store.write(lambda connection: _settle_and_load(connection, slots, now_ns))
     for account in rows.accounts:
-        state.accounts[account.id] = AccountState(account.id, account.tier, account.windows)
+        state.accounts[account.id] = AccountState(
+            account.id, account.tier, account.windows, account.prepaid_bytes, account.spent
+        )
     for token in rows.tokens:
         state.set_token(token)
     state.leases = Leases(state.facts.pool, (row.address for row in rows.live), rows.freed)
@@ -126,16 +129,18 @@ def _new_slot(state: State, session_id: str, generation: int) -> Slot:
 
 async def _serve(state: State, session: LiveSession) -> None:
     """Install a live session's peer, or end the session when it cannot go on."""
-    reason = None
+    account, reason = state.account_of(session), None
     if session.ends_boot_ns <= state.boot_ns():
         reason = "expired"
     elif not state.leases.holds(session.row.address):
         reason = "node_drained"
-    elif state.account_of(session).revoked:
+    elif account.revoked:
         reason = "token_revoked"
+    elif quota.is_spent(state, account):
+        reason = quota.REASON
     else:
         try:
-            await peers.install(state, session.row.public_key, session.row.address, session.slot)
+            await peers.install(state, account, session.row.public_key, session.row.address, session.slot)
         except BadClientKey:
             reason = "node_lost"
     if reason is not None:

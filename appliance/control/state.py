@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from appliance.control.ports import DataPlane, Flows, NodeFacts
 from appliance.control.turns import Turns
 from appliance.core import accounting
-from appliance.core.accounting import NS_PER_SECOND, Counts, Usage, Windows
+from appliance.core.accounting import NS_PER_SECOND, Counts, Limits, Purse, Usage, Windows
 from appliance.core.leases import Leases
 from appliance.slots import WORD_BYTES_IN, WORD_BYTES_OUT, Slot, SlotFile
 from appliance.store.sessions import SessionRow
@@ -54,8 +54,18 @@ class AccountState:
     id: str
     tier: str
     windows: Windows = field(default_factory=Windows)
+    prepaid_bytes: int | None = None
+    spent: bool = False  # a packet did not fit its purse, or nothing is left in it
     revoked: bool = False
     live: dict[str, LiveSession] = field(default_factory=dict)
+
+    @property
+    def limits(self) -> Limits:
+        return accounting.limits_of(self.tier, self.prepaid_bytes)
+
+    def unsettled_bytes(self) -> int:
+        """What the next settling will charge."""
+        return sum(session.unsettled_bytes() for session in self.live.values())
 
 
 @dataclass(eq=False)
@@ -92,11 +102,21 @@ class State:
         boot_ns = self.boot_ns()
         return accounting.usage(
             account.windows,
-            accounting.LIMITS[account.tier],
-            sum(session.unsettled_bytes() for session in account.live.values()),
+            account.limits,
+            account.unsettled_bytes(),
             (boot_ns - session.began_boot_ns for session in account.live.values()),
             self.wall_ns(),
         )
+
+    def purse(self, account: AccountState) -> Purse | None:
+        """What the account's sessions pay from; None when nothing limits it.
+
+        What it says is left is exact while no peer of the account is in the tunnel, and only then used.
+        """
+        left = account.windows.bytes_left(account.limits, account.unsettled_bytes(), self.wall_ns())
+        if left is None:
+            return None
+        return Purse(account.id, 0 if account.spent else left)
 
     def free_slot(self, slot: Slot) -> None:
         if slot not in self.haunted_slots:

@@ -18,6 +18,7 @@ import trio
 
 from appliance.control.charging import Charged, Reading, charge
 from appliance.control.errors import StorageUnavailable
+from appliance.control.quota import Quota
 from appliance.control.state import State
 from appliance.log import event
 from appliance.store.writer import StoreFailed
@@ -30,8 +31,9 @@ TICK_SECONDS: Final = 10.0
 class Ticks:
     """Waits for counted bytes, and settles."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, quota: Quota) -> None:
         self._state = state
+        self._quota = quota
         self._counted = trio.Event()
 
     def counted(self) -> None:
@@ -46,6 +48,7 @@ class Ticks:
             await trio.sleep(TICK_SECONDS)
             self._counted = trio.Event()
             self._state.rearm()
+            self._quota.look()
             try:
                 await settle(self._state)
             except StorageUnavailable:

@@ -1,7 +1,8 @@
 """Bearer tokens: made, listed, revoked, and asked about with every request.
 
-Every token is its own account of tier `paid`. A token's secret is shown once and kept as a hash; looking
-one up compares hashes of 256 random bits, so how long it takes tells nobody anything.
+Every token is its own account: of tier `paid` without limits, or, made for so many bytes that were paid in
+advance, of tier `free` with that limit and no other. A token's secret is shown once and kept as a hash;
+looking one up compares hashes of 256 random bits, so how long it takes tells nobody anything.
 
 The operator token is an ordinary one that the first start makes, kept for the operator in the state
 directory. The file is written before the row: a start that dies in between leaves a file with a token
@@ -17,9 +18,10 @@ from typing import Final
 from sqlalchemy import Connection
 
 from appliance.control import ending, names
-from appliance.control.errors import StorageUnavailable, TokenNotFound
+from appliance.control.errors import BadAmount, StorageUnavailable, TokenNotFound
 from appliance.control.state import AccountState, State, secret_hash
 from appliance.control.views import NewToken, OperatorToken, TokenView, moment
+from appliance.core.accounting import MOST_PREPAID_BYTES, Windows
 from appliance.errors import StateError
 from appliance.store import accounts, tokens
 from appliance.store.state_dir import write_secret
@@ -27,6 +29,7 @@ from appliance.store.tokens import TokenRow
 from appliance.store.writer import StoreFailed
 
 TIER: Final = "paid"
+PREPAID_TIER: Final = "free"
 OPERATOR_TOKEN: Final = "operator.token"
 
 
@@ -36,9 +39,12 @@ def authenticate(state: State, secret: str) -> AccountState | None:
     return None if row is None or row.revoked_at_ns is not None else state.accounts[row.account_id]
 
 
-async def create(state: State) -> NewToken:
+async def create(state: State, prepaid_bytes: int | None = None) -> NewToken:
+    """A new account with a token. Raises `BadAmount`."""
+    if prepaid_bytes is not None and not 1 <= prepaid_bytes <= MOST_PREPAID_BYTES:
+        raise BadAmount(f"bytes must be a whole number from 1 to {MOST_PREPAID_BYTES}")
     new = NewToken(names.token_id(), names.token_secret())
-    await _record(state, new)
+    await _record(state, new, prepaid_bytes)
     return new
 
 
@@ -83,13 +89,16 @@ async def ensure_operator_token(state: State, state_dir: Path) -> OperatorToken:
     return OperatorToken(created=True, path=str(path), token=new.token)
 
 
-async def _record(state: State, new: NewToken) -> None:
+async def _record(state: State, new: NewToken, prepaid_bytes: int | None = None) -> None:
     now_ns = state.wall_ns()
-    account = AccountState(names.account_id(), TIER)
+    prepaid = prepaid_bytes is not None
+    account = AccountState(
+        names.account_id(), PREPAID_TIER if prepaid else TIER, Windows(resets=not prepaid), prepaid_bytes
+    )
     row = TokenRow(new.id, account.id, secret_hash(new.token), now_ns, revoked_at_ns=None)
 
     def write(connection: Connection) -> None:
-        accounts.add(connection, account.id, account.tier, now_ns)
+        accounts.add(connection, account.id, account.tier, now_ns, prepaid_bytes)
         tokens.add(connection, row)
 
     def applied(_: None) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from appliance.control.state import AccountState, State
 from appliance.control.views import UsageView, moment
-from appliance.core.accounting import LIMITS
 
 
 def view(state: State, account: AccountState) -> UsageView:
     """The same numbers, at the same moment, as a live session's quota fields."""
-    used, limits = state.usage(account), LIMITS[account.tier]
+    used, limits = state.usage(account), account.limits
     return UsageView(
         tier=account.tier,
         bytes_used=used.bytes_used,

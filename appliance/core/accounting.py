@@ -19,6 +19,15 @@ and it waits for the next use to anchor it anew; only the seconds window, while 
 use without a break and goes on at once, by whole lengths. So a session that crosses the roll-over has only
 its later part in the new window. Bytes belong to the window in which they were read.
 
+A prepaid account has one window for each that never ends: what it paid for is used up once, and nothing
+that a wall clock does gives any of it back.
+
+A quota of bytes is enforced in the data plane, which gets it as a *purse*: so many bytes that all sessions
+of the account spend from. It is made with what is left at that moment, while nothing counts; from then on
+what is billed and what is left always add up to the limit, so the purse needs no second look. A packet
+that does not fit shuts it, with less than that packet left: then the account is spent, though not every
+byte was used.
+
 Window times are wall-clock times, because they must survive restarts. Should the wall clock be set
 back behind the start of a window, the window starts now and keeps its counter: no window ever lasts
 longer than its length from now. Ages of sessions come from a clock that does not step.
@@ -37,6 +46,11 @@ BYTES_WINDOW_NS: Final = 7 * _DAY_NS
 SECONDS_WINDOW_NS: Final = 1 * _DAY_NS
 SESSION_LIFETIME_NS: Final = 30 * _DAY_NS
 
+# When a window resets that never does: the last second that the API's times can tell.
+NEVER_NS: Final = 253_402_300_799 * NS_PER_SECOND
+# So many bytes fit a column of the database.
+MOST_PREPAID_BYTES: Final = 2**63 - 1
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -48,6 +62,19 @@ class Limits:
 
 
 LIMITS: Final = {"paid": Limits(window_bytes=0, window_seconds=0, session_seconds=0)}
+
+
+def limits_of(tier: str, prepaid_bytes: int | None) -> Limits:
+    """What an account may use: what it paid for in advance, or what its tier allows."""
+    return LIMITS[tier] if prepaid_bytes is None else Limits(prepaid_bytes, 0, 0)
+
+
+@dataclass(frozen=True)
+class Purse:
+    """From what an account's sessions pay in the data plane, and what is in it when it is made."""
+
+    account_id: str
+    left_bytes: int
 
 
 @dataclass(frozen=True)
@@ -84,9 +111,12 @@ class Window:
     start_ns: int | None = None
     used: int = 0
 
-    def rolled(self, now_ns: int, length_ns: int, *, in_use: bool) -> Window:
-        """The window as it stands at `now_ns`; `in_use` says that use never paused since its start."""
-        if self.start_ns is None:
+    def rolled(self, now_ns: int, length_ns: int | None, *, in_use: bool) -> Window:
+        """The window as it stands at `now_ns`; `in_use` says that use never paused since its start.
+
+        One without a length never ends.
+        """
+        if self.start_ns is None or length_ns is None:
             return self
         if now_ns < self.start_ns:
             return replace(self, start_ns=now_ns)
@@ -110,31 +140,52 @@ class Window:
 
 @dataclass(frozen=True)
 class Windows:
-    """The two quota windows of an account."""
+    """The two quota windows of an account; `resets` False for one that paid in advance."""
 
     traffic: Window = Window()
     time: Window = Window()
+    resets: bool = True
+
+    @property
+    def _bytes_length_ns(self) -> int | None:
+        return BYTES_WINDOW_NS if self.resets else None
+
+    @property
+    def _seconds_length_ns(self) -> int | None:
+        return SECONDS_WINDOW_NS if self.resets else None
 
     def rolled(self, now_ns: int, *, live: bool) -> Windows:
         """As they stand at `now_ns`; `live` says whether the account has a live session."""
-        return Windows(
-            self.traffic.rolled(now_ns, BYTES_WINDOW_NS, in_use=False),
-            self.time.rolled(now_ns, SECONDS_WINDOW_NS, in_use=live),
+        return replace(
+            self,
+            traffic=self.traffic.rolled(now_ns, self._bytes_length_ns, in_use=False),
+            time=self.time.rolled(now_ns, self._seconds_length_ns, in_use=live),
         )
 
     def session_began(self, now_ns: int, *, live: bool) -> Windows:
         """A session is made; `live` tells of the account's other sessions."""
         now = self.rolled(now_ns, live=live)
-        return Windows(_anchored(now.traffic, now_ns), _anchored(now.time, now_ns))
+        return replace(self, traffic=_anchored(now.traffic, now_ns), time=_anchored(now.time, now_ns))
 
     def bytes_settled(self, charge_bytes: int, now_ns: int) -> Windows:
-        traffic = self.traffic.rolled(now_ns, BYTES_WINDOW_NS, in_use=False)
+        traffic = self.traffic.rolled(now_ns, self._bytes_length_ns, in_use=False)
         return replace(self, traffic=traffic.plus(charge_bytes, now_ns))
 
     def session_ended(self, age_ns: int, now_ns: int) -> Windows:
         """A session of this age ends now: its seconds in the present window are charged."""
-        time = self.time.rolled(now_ns, SECONDS_WINDOW_NS, in_use=True)
-        return replace(self, time=time.plus(time.overlap_seconds(age_ns, now_ns), now_ns))
+        time = self.time.rolled(now_ns, self._seconds_length_ns, in_use=True)
+        return replace(self, time=time.plus(self.seconds_of(time, age_ns, now_ns), now_ns))
+
+    def seconds_of(self, time: Window, age_ns: int, now_ns: int) -> int:
+        """Whole seconds that a session of this age has spent inside the window `time` of this account."""
+        return time.overlap_seconds(age_ns, now_ns) if self.resets else age_ns // NS_PER_SECOND
+
+    def bytes_left(self, limits: Limits, unsettled_bytes: int, now_ns: int) -> int | None:
+        """What the account may still be billed; None when nothing limits it."""
+        if limits.window_bytes == 0:
+            return None
+        traffic = self.traffic.rolled(now_ns, self._bytes_length_ns, in_use=False)
+        return max(0, limits.window_bytes - traffic.used - unsettled_bytes)
 
 
 @dataclass(frozen=True)
@@ -154,12 +205,12 @@ def usage(
     ages = tuple(ages_ns)
     now = windows.rolled(now_ns, live=bool(ages))
     traffic = now.traffic.plus(unsettled_bytes, now_ns)
-    seconds = now.time.used + sum(now.time.overlap_seconds(age_ns, now_ns) for age_ns in ages)
+    seconds = now.time.used + sum(now.seconds_of(now.time, age_ns, now_ns) for age_ns in ages)
     return Usage(
         bytes_used=_reported(traffic.used, limits.window_bytes),
         seconds_used=_reported(seconds, limits.window_seconds),
-        bytes_reset_ns=_reset_ns(traffic, now_ns, BYTES_WINDOW_NS),
-        seconds_reset_ns=_reset_ns(now.time, now_ns, SECONDS_WINDOW_NS),
+        bytes_reset_ns=_reset_ns(traffic, now_ns, BYTES_WINDOW_NS) if now.resets else NEVER_NS,
+        seconds_reset_ns=_reset_ns(now.time, now_ns, SECONDS_WINDOW_NS) if now.resets else NEVER_NS,
     )
 
 

@@ -56,12 +56,19 @@ class TunGoneError(Exception):
 class Device:
     """One interface. Opens and closes its own UDP sockets; the TUN belongs to the caller."""
 
-    def __init__(self, pump: Pump, *, on_counted: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        pump: Pump,
+        *,
+        on_counted: Callable[[], None] | None = None,
+        on_purse_shut: Callable[[str], None] | None = None,
+    ) -> None:
         self.pump = pump
         self.peers = PeerTable(pump, os.urandom)
         self.sockets: UdpSockets | None = None
         self.fwmark = 0
         self._on_counted = on_counted
+        self._on_purse_shut = on_purse_shut
         self._timers: list[tuple[int, int]] = []  # (deadline, handle), stale entries allowed
         self._timer = BoottimeTimer()
         self._noticed = Notice(0)
@@ -181,7 +188,14 @@ class Device:
             record.brain.confirmed(boottime_ns(), wall_ns())
         if bits & Pending.KEY:
             record.brain.key_wanted(boottime_ns(), wall_ns())
+        if bits & Pending.PURSE and record.account_id is not None:
+            self.purse_shut(record.account_id)
         self.perform(record)
+
+    def purse_shut(self, account_id: str) -> None:
+        """A packet did not fit the purse of that account: tell whoever wants to know."""
+        if self._on_purse_shut is not None:
+            self._on_purse_shut(account_id)
 
     def _handshake_message(self, datagram: Datagram) -> None:
         kind = datagram.data[0]

@@ -26,6 +26,7 @@ class PeerRecord:
     handle: int
     is_session: bool
     brain: Peer
+    account_id: str | None = None  # whose purse it pays from
     keepalive_seconds: int = 0
     allowed_ips: dict[Network, None] = field(default_factory=dict)
     timer_ns: int | None = None
@@ -66,14 +67,23 @@ class PeerTable:
         return self.identity is not None and public_key == self.identity.public_key
 
     def add(
-        self, public_key: bytes, *, slot: memoryview | None = None, is_session: bool = False
+        self,
+        public_key: bytes,
+        *,
+        slot: memoryview | None = None,
+        is_session: bool = False,
+        purse: int = 0,
+        account_id: str | None = None,
     ) -> PeerRecord:
-        """A new peer. `ValueError` when the key is a peer already or is our own."""
+        """A new peer; `purse` is the pump's number of what it pays from, 0 for no limit.
+
+        `ValueError` when the key is a peer already or is our own.
+        """
         if public_key in self._by_key or self.is_own_key(public_key):
             raise ValueError("that key is a peer already, or our own")
-        handle = self._pump.add_peer(public_key, slot)
+        handle = self._pump.add_peer(public_key, slot, purse)
         brain = Peer(identity=self.identity, public_key=public_key, indices=self.indices, random=self._random)
-        record = PeerRecord(public_key, handle, is_session, brain)
+        record = PeerRecord(public_key, handle, is_session, brain, account_id)
         self._by_key[public_key] = record
         self._by_handle[handle] = record
         return record

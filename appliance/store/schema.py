@@ -15,11 +15,12 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, MetaData, Table, Text, text
 
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002")
 
 metadata = MetaData()
 
 # Who pays. The two windows are `core.accounting.Windows`; a start of NULL is a window that waits for use.
+# With prepaid_bytes they never end, and spent_at_ns says since when not another packet fits.
 accounts = Table(
     "accounts",
     metadata,
@@ -30,6 +31,8 @@ accounts = Table(
     Column("traffic_used_bytes", BigInteger, nullable=False),
     Column("time_start_ns", BigInteger),
     Column("time_used_seconds", BigInteger, nullable=False),
+    Column("prepaid_bytes", BigInteger),
+    Column("spent_at_ns", BigInteger),
 )
 
 tokens = Table(

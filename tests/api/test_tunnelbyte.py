@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -17,9 +18,11 @@ from appliance.control.errors import (
     BadClientKey,
     NoActiveNodes,
     PeerApplyFailed,
+    QuotaExceeded,
     StorageUnavailable,
     SubnetExhausted,
 )
+from appliance.control.views import UsageView
 from tests.api.fakes import OTHER_TOKEN, TOKEN, FakeControl, UnknownRefusal
 
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
@@ -220,6 +223,25 @@ async def test_what_the_door_refuses(
 ) -> None:
     control.refuse = refusal
     assert await _ask(client, "POST", "/v1/sessions", b'{"region":"ash"}', AUTH) == (status, {"error": error})
+
+
+async def test_a_spent_account_is_told_all_about_it(client: Client, control: FakeControl) -> None:
+    never = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    control.refuse = QuotaExceeded(UsageView("free", 999, 1000, 77, 0, 0, never, never))
+    status, answer = await _ask(client, "POST", "/v1/sessions", b'{"region":"ash"}', AUTH)
+    assert status == 402
+    assert answer.pop("hint")
+    assert answer == {
+        "error": "quota exceeded",
+        "tier": "free",
+        "bytes_used": 999,
+        "bytes_limit": 1000,
+        "session_seconds": 77,
+        "session_limit": 0,
+        "bytes_window_resets_at": "9999-12-31T23:59:59Z",
+        "seconds_window_resets_at": "9999-12-31T23:59:59Z",
+        "resets_at": "9999-12-31T23:59:59Z",
+    }
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])

@@ -104,6 +104,17 @@ async def test_refusals_are_lines_for_a_person(tmp_path):
             await ask(node, "sessions_end", id=session)
 
 
+async def test_prepaid_tokens(tmp_path):
+    async with served(tmp_path) as node:
+        made = await ask(node, "token_create", bytes=2**63 - 1)
+        account = await node.control.authenticate(made["token"])
+        assert (await node.control.usage(account)).bytes_limit == 2**63 - 1
+        for wrong in (0, -5, 2**63, 1.5, "5", None, True, [5]):
+            with pytest.raises(UserError, match="bytes must be a whole number"):
+                await ask(node, "token_create", bytes=wrong)
+        assert len(await ask(node, "token_list")) == 1
+
+
 async def test_drain(tmp_path):
     async with served(tmp_path) as node:
         await node.create(await node.account(), key(1))

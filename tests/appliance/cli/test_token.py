@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,25 @@ def test_a_life_in_words(sallyport: Any) -> None:
     assert re.fullmatch(rf"ID +CREATED +REVOKED\n{made[1]}  \S+Z  no\n", sallyport("list")[1])
     assert sallyport("revoke", made[1]) == (0, f"token {made[1]} is revoked\n", "")
     assert sallyport("list")[1].endswith("  yes\n")
+
+
+def test_a_prepaid_one(sallyport: Any, state_dir: Path) -> None:
+    code, out, err = sallyport("create", "--bytes", "9223372036854775807", "--json")
+    assert (code, err, list(json.loads(out))) == (0, "", ["id", "token"])
+    sallyport("create")
+    database = sqlite3.connect(state_dir / "sallyport.db")
+    rows = database.execute("SELECT tier, prepaid_bytes FROM accounts ORDER BY prepaid_bytes").fetchall()
+    database.close()
+    assert rows == [("paid", None), ("free", 9223372036854775807)]
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "1e9", "5G", "", " 5", "9223372036854775808", "\u0663"])
+def test_amounts_that_cannot_be(sallyport: Any, state_dir: Path, text: str) -> None:
+    code, out, err = sallyport("create", f"--bytes={text}")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "from 1 to 9223372036854775807" in err
+    assert not state_dir.exists()
 
 
 def test_an_unknown_id(sallyport: Any) -> None:

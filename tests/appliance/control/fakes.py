@@ -14,6 +14,7 @@ import trio
 from appliance.control.door import Control
 from appliance.control.ports import NodeFacts
 from appliance.control.views import Account
+from appliance.core.accounting import Purse
 from appliance.slots import SlotFile
 from appliance.store.store import Store
 
@@ -39,13 +40,17 @@ class FakePlane:
 
     def __init__(self) -> None:
         self.peers: dict[bytes, tuple[IPv4Address, memoryview]] = {}
+        self.payers: dict[bytes, str] = {}  # whose purse a peer pays from
+        self.purses: dict[str, int] = {}  # by account: bytes left
         self.log: list[tuple[str, bytes]] = []
         self.fail_add: list[Exception | None] = []
         self.fail_remove: list[Exception | None] = []
         self.gate: trio.Event | None = None
         self.on_remove: Callable[[bytes], None] = lambda key: None
 
-    async def add_session(self, public_key: bytes, address: IPv4Address, slot: memoryview) -> None:
+    async def add_session(
+        self, public_key: bytes, address: IPv4Address, slot: memoryview, purse: Purse | None = None
+    ) -> None:
         self.log.append(("add", public_key))
         await trio.lowlevel.checkpoint()
         if self.gate is not None:
@@ -57,6 +62,9 @@ class FakePlane:
             raise ValueError("is a peer already")
         assert all(address != other for other, _ in self.peers.values())
         self.peers[public_key] = address, slot
+        if purse is not None:
+            self.payers[public_key] = purse.account_id
+            self.purses.setdefault(purse.account_id, purse.left_bytes)
 
     async def remove_session(self, public_key: bytes) -> None:
         self.log.append(("remove", public_key))
@@ -67,12 +75,21 @@ class FakePlane:
         if public_key in self.peers:
             self.on_remove(public_key)
         self.peers.pop(public_key, None)
+        account_id = self.payers.pop(public_key, None)
+        if account_id is not None and account_id not in self.payers.values():
+            del self.purses[account_id]
 
-    def count(self, public_key: bytes, bytes_in: int = 0, bytes_out: int = 0) -> None:
-        """What the pump does: add to the slot of a peer."""
+    def count(self, public_key: bytes, bytes_in: int = 0, bytes_out: int = 0) -> bool:
+        """What the pump does: pay from the peer's purse, add to its slot; False when it does not fit."""
+        account_id = self.payers.get(public_key)
+        if account_id is not None:
+            if bytes_in + bytes_out > self.purses[account_id]:
+                return False
+            self.purses[account_id] -= bytes_in + bytes_out
         words = self.peers[public_key][1]
         words[6] += bytes_in
         words[7] += bytes_out
+        return True
 
 
 @dataclass
@@ -141,8 +158,8 @@ class Exit:
     def _rearm(self) -> None:
         self.rearmed += 1
 
-    async def account(self) -> Account:
-        account = await self.control.authenticate((await self.control.create_token()).token)
+    async def account(self, prepaid_bytes: int | None = None) -> Account:
+        account = await self.control.authenticate((await self.control.create_token(prepaid_bytes)).token)
         assert account is not None
         return account
 

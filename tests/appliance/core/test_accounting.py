@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 from appliance.core.accounting import (
     BYTES_WINDOW_NS,
     LIMITS,
+    MOST_PREPAID_BYTES,
+    NEVER_NS,
     NS_PER_SECOND,
     SECONDS_WINDOW_NS,
     Counts,
     Limits,
     Window,
     Windows,
+    limits_of,
     settle,
     usage,
 )
@@ -128,6 +131,39 @@ def test_windows_against_the_dumb_model(steps, epoch):
         assert told.seconds_reset_ns == seconds(epoch + start + DAY)
         start = dumb.now if dumb.traffic_start is None else dumb.traffic_start
         assert told.bytes_reset_ns == seconds(epoch + start + 7 * DAY)
+
+
+# ---- prepaid: windows that never end
+
+PREPAID = Windows(resets=False)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3 * BYTES_WINDOW_NS), st.integers(0, 10**12)), max_size=20))
+def test_prepaid_windows_only_ever_add(steps):
+    """Whatever the clock says, forwards or back."""
+    windows, total = PREPAID, 0
+    for now_ns, size in steps:
+        windows = windows.bytes_settled(size, now_ns)
+        total += size
+        told = usage(windows, limits_of("free", MOST_PREPAID_BYTES), 0, (), now_ns)
+        assert (told.bytes_used, told.bytes_reset_ns, told.seconds_reset_ns) == (total, NEVER_NS, NEVER_NS)
+        left = windows.bytes_left(limits_of("free", 10**12), 5, now_ns)
+        assert left == max(0, 10**12 - total - 5)
+
+
+def test_prepaid_seconds_are_the_sessions_whole_lives():
+    windows = PREPAID.session_began(seconds(100 * DAY), live=False)
+    told = usage(windows, limits_of("free", 1), 0, [seconds(40 * DAY), seconds(2)], seconds(DAY))
+    assert told.seconds_used == 40 * DAY + 2
+    windows = windows.session_ended(seconds(40 * DAY), seconds(DAY))
+    windows = windows.session_began(seconds(500 * DAY), live=False)
+    assert (windows.time.used, windows.resets) == (40 * DAY, False)
+
+
+def test_limits():
+    assert limits_of("paid", None) == NO_LIMITS
+    assert limits_of("free", 5) == Limits(window_bytes=5, window_seconds=0, session_seconds=0)
+    assert PREPAID.bytes_left(NO_LIMITS, 0, 0) is None
 
 
 # ---- windows: the corners by hand

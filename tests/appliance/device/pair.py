@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -76,10 +76,12 @@ class Side:
 
 
 @asynccontextmanager
-async def running_side(address: str, *, with_key: bool = True) -> AsyncIterator[Side]:
+async def running_side(
+    address: str, *, with_key: bool = True, on_purse_shut: Callable[[str], None] | None = None
+) -> AsyncIterator[Side]:
     """One device at work, its pump thread running."""
     tun, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-    device = Device(Pump(seed=1))
+    device = Device(Pump(seed=1), on_purse_shut=on_purse_shut)
     try:
         device.use_sockets(open_udp(0))
         device.pump.set_tun(tun.fileno(), 0, 1420)

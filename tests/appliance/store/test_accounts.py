@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from appliance.core.accounting import Window, Windows
+from appliance.core.accounting import MOST_PREPAID_BYTES, Window, Windows
 from appliance.store import accounts
 from appliance.store.accounts import AccountRow
 from tests.appliance.store.rows import add_account, database
@@ -20,7 +22,24 @@ def test_windows(tmp_path):
         accounts.set_windows(connection, "ac_1", FULL)
         assert accounts.windows(connection, "ac_1") == FULL
         rows = sorted(accounts.load(connection), key=lambda row: row.id)
-        assert rows == [AccountRow("ac_1", "paid", FULL), AccountRow("ac_2", "paid", Windows())]
+        assert rows == [
+            AccountRow("ac_1", "paid", FULL, None, spent=False),
+            AccountRow("ac_2", "paid", Windows(), None, spent=False),
+        ]
+
+
+def test_a_prepaid_account(tmp_path):
+    with database(tmp_path) as connection:
+        add_account(connection, "ac_1")
+        accounts.add(connection, "ac_2", "free", 1, MOST_PREPAID_BYTES)
+        assert accounts.windows(connection, "ac_2") == Windows(resets=False)
+        accounts.set_windows(connection, "ac_2", replace(FULL, resets=False))
+        full = AccountRow("ac_2", "free", replace(FULL, resets=False), MOST_PREPAID_BYTES, spent=False)
+        assert accounts.load(connection)[1] == full
+        accounts.set_spent(connection, "ac_2", 77)
+        accounts.set_spent(connection, "ac_2", 88)
+        assert [row.spent for row in accounts.load(connection)] == [False, True]
+        assert connection.exec_driver_sql("SELECT spent_at_ns FROM accounts").all() == [(None,), (77,)]
 
 
 def test_an_unknown_account_is_an_error(tmp_path):
