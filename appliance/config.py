@@ -256,15 +256,34 @@ def resolve(options: Mapping[str, object], file: Path | None) -> UpConfig:
 
 def read_file(path: Path) -> dict[str, object]:
     """The keys that a TOML file sets, judged."""
-    values: dict[str, object] = {}
-    for name, value in _parse(path).items():
-        key = _BY_NAME.get(name)
-        if key is None:
-            near = difflib.get_close_matches(name.lower(), _BY_NAME, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "known keys: " + ", ".join(_BY_NAME)
-            raise UsageError(f"{path}: unknown key {_shown(name)}; {hint}")
-        values[name] = _judge(key, value, f"{path}: {name}")
+    values, problems = judge_file(path)
+    if problems:
+        raise UsageError(problems[0])
     return values
+
+
+def judge_file(path: Path) -> tuple[dict[str, object], list[str]]:
+    """The keys that a TOML file sets, judged, and a line for each that cannot be.
+
+    Raises `UsageError` when the file cannot be read as TOML at all.
+    """
+    values: dict[str, object] = {}
+    problems = []
+    for name, value in _parse(path).items():
+        try:
+            values[name] = _judge(_known(name, path), value, f"{path}: {name}")
+        except UsageError as problem:
+            problems.append(str(problem))
+    return values, problems
+
+
+def _known(name: str, path: Path) -> Key:
+    key = _BY_NAME.get(name)
+    if key is None:
+        near = difflib.get_close_matches(name.lower(), _BY_NAME, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else "known keys: " + ", ".join(_BY_NAME)
+        raise UsageError(f"{path}: unknown key {_shown(name)}; {hint}")
+    return key
 
 
 def _judge(key: Key, value: object, where: str) -> object:

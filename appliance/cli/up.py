@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from appliance.cli.parser import Commands, Parser
-from appliance.config import KEYS, resolve
+from appliance.cli.settings import add_settings, given
+from appliance.config import resolve
 
 _DESCRIPTION: Final = """\
 Bring up an exit and serve it in the foreground until Ctrl-C or SIGTERM. Needs root.
@@ -37,34 +36,17 @@ def add(commands: Commands[Parser]) -> None:
     parser = commands.add_parser(
         "up", help="bring up an exit, in the foreground", description=_DESCRIPTION, epilog=_EPILOG
     )
-    parser.add_argument("--config", metavar="FILE", help="a TOML file with any of these settings")
-    for key in KEYS:
-        if key.option:
-            parser.add_argument(
-                f"--{key.name.replace('_', '-')}",
-                metavar=key.form.upper(),
-                help=f"{key.doc} (default: {key.default_words})",
-            )
+    add_settings(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    words: dict[str, object] = {}
-    for key in KEYS:
-        text = getattr(options, key.name) if key.option else None
-        if text is not None:
-            words[key.name] = _number(text) if isinstance(key.default, int) else text
-    config = resolve(words, None if options.config is None else Path(options.config))
+    config = resolve(*given(options))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
     from appliance.main import up
 
     return up(config)
-
-
-def _number(text: str) -> str | int:
-    """A file's numbers are numbers already; on the command line everything is text."""
-    return int(text) if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) else text
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

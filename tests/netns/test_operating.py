@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,7 @@ mkdir -p /run/sallyport; mount -t tmpfs tmpfs /run/sallyport
 ready() { for n in $(seq 200); do grep -q ready /run/sallyport/said && return; sleep 0.1; done; exit 1; }
 start() { sallyport up --public-ip 203.0.113.7 --interface INTERFACE >/run/sallyport/said & exit_=$!; ready; }
 start
+cd /run/sallyport
 """
 STOP = "kill $exit_; wait $exit_\n"
 
@@ -38,3 +40,5 @@ def test_the_page(lab: Lab) -> None:
     assert "PUBLIC KEY  SESSION" in printed
     assert printed.count("draining: no new sessions; 0 sessions live\n") == 2
     assert printed.count("not draining; 0 sessions live\n") == 1
+    assert "sallyport.toml is good\n" in printed
+    assert re.search(r"^region +fsn +file$", printed, re.MULTILINE)

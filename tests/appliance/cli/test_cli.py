@@ -97,6 +97,9 @@ def test_the_trace_of_a_bug_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
         (["up", "--config", "/nonexistent/x.toml"], 2),
         (["token", "list", "--state-dir", "/nonexistent/state"], 5),
         (["sessions", "list", "--state-dir", ""], 2),
+        (["config", "check"], 2),
+        (["config", "check", "/nonexistent/x.toml"], 2),
+        (["config", "show", "--config", "/nonexistent/x.toml"], 2),
     ],
 )
 def test_refusals_are_one_line(capsys: pytest.CaptureFixture[str], words: list[str], code: int) -> None:
@@ -112,7 +115,8 @@ def test_refusals_are_one_line(capsys: pytest.CaptureFixture[str], words: list[s
     [
         *[[], ["up"], ["genkey"], ["version"], ["token"], ["token", "create"], ["token", "list"]],
         *[["token", "revoke"], ["sessions"], ["sessions", "list"], ["sessions", "end"]],
-        *[["sessions", "show"], ["status"], ["peers"], ["drain"]],
+        *[["sessions", "show"], ["status"], ["peers"], ["drain"], ["config"], ["config", "check"]],
+        *[["config", "show"], ["config", "defaults"]],
     ],
 )
 def test_help_everywhere_with_an_example(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
@@ -185,5 +189,8 @@ def test_every_command_is_described_in_the_documentation() -> None:
         "status",
         "peers",
         "drain",
+        "config check",
+        "config show",
+        "config defaults",
     ):
         assert f"sallyport {words}" in page
