@@ -125,7 +125,13 @@ def offload_knob(environment: Mapping[str, str] = os.environ) -> OffloadKnob:
 
 def check_tun() -> None:
     """Raise PrivilegeError when no TUN can be opened here; creates nothing."""
-    os.close(_open_device())
+    fd = _open_device()
+    try:
+        _features(fd)
+    except OSError:
+        raise PrivilegeError(f"{DEVICE} is no TUN device: give the container --device {DEVICE}") from None
+    finally:
+        os.close(fd)
 
 
 def open_tun(name: str, *, mtu: int = 1420, offload: OffloadKnob | None = None) -> Tun:

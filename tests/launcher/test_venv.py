@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from tests.launcher.conftest import Checkout
 
@@ -67,3 +68,19 @@ def test_two_starts_at_once_share_one_install(bare: Checkout) -> None:
     assert [started.returncode for started in both] == [0, 0], ends
     assert bare.builds() == 1
     assert "sallyport: another start is installing; waiting for it\n" in [err for _, err in ends]
+
+
+def test_a_launcher_that_is_told_to_end_ends_at_once_and_takes_its_child_along(checkout: Checkout) -> None:
+    """As a supervisor does it: one signal, to the launcher alone, while the compiler is at work."""
+    os.mkfifo(checkout.root / "crypto_ext/gate")
+    builds = checkout.builds()
+    (checkout.root / "crypto_ext/api.h").write_text("int h(void);\n")
+    started = checkout.start("version")
+    while checkout.builds() == builds:
+        time.sleep(0.01)
+    children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+    started.send_signal(signal.SIGTERM)
+    assert started.wait(5) == 143
+    started.communicate()
+    assert children
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
