@@ -11,7 +11,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api import errors, tunnelbyte
+from api import errors, pages, tunnelbyte
 from api.body import BODY_LIMIT_BYTES
 from appliance.control.door import Control
 
@@ -24,6 +24,7 @@ def create_app(control: Control) -> QuartTrio:
     app.url_map.merge_slashes = False
     errors.register(app)
     app.register_blueprint(tunnelbyte.create_blueprint(control))
+    app.register_blueprint(pages.create_blueprint(app))
 
     @app.before_request
     async def refuse_large_bodies() -> None:
@@ -35,6 +36,7 @@ def create_app(control: Control) -> QuartTrio:
     async def finish(response: Response) -> Response:
         # Configurations hold private keys, and the other answers are about this moment.
         response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
         if request.method == "OPTIONS" and response.status_code == 200:
             # What the path takes is in `Allow`; there is no body, so no type and no length either.
             response.status_code = 204

@@ -32,6 +32,7 @@ from api.models import (
     Usage,
     read_create_request,
 )
+from api.openapi import Operation, described
 from appliance.control.door import Control
 from appliance.control.errors import (
     BadClientKey,
@@ -71,10 +72,12 @@ def create_blueprint(control: Control) -> Blueprint:
         return await authenticate(control, request.headers.get("Authorization"))
 
     @blueprint.get("/regions")
+    @described(Operation("The regions that can carry a session now", Regions, bearer=False))
     async def regions() -> Response:
         return _answer(Regions(regions=[Region.model_validate(view) for view in control.regions()]))
 
     @blueprint.post("/sessions")
+    @described(Operation("Make a session", Created, body=CreateRequest, refusals=_CREATE_REFUSALS))
     async def create() -> Response:
         owner = await account()
         asked = _fields(await read_json(request))
@@ -83,15 +86,18 @@ def create_blueprint(control: Control) -> Blueprint:
         return _answer(Created.model_validate(created))
 
     @blueprint.get("/sessions/<session_id>")
+    @described(Operation("A session's state and byte counts", Status, refusals=_SESSION_REFUSALS))
     async def status(session_id: str) -> Response:
         return _answer(Status.model_validate(await control.session(await account(), session_id)))
 
     @blueprint.delete("/sessions/<session_id>")
+    @described(Operation("End a session", Status, refusals=_SESSION_REFUSALS))
     async def end(session_id: str) -> Response:
         ended = await control.end_session(await account(), session_id, _CLIENT_CLOSED)
         return _answer(Status.model_validate(ended))
 
     @blueprint.get("/usage")
+    @described(Operation("What the account has used", Usage))
     async def usage() -> Response:
         return _answer(Usage.model_validate(await control.usage(await account())))
 

@@ -244,6 +244,17 @@ async def test_a_spent_account_is_told_all_about_it(client: Client, control: Fak
     }
 
 
+@pytest.mark.parametrize(
+    "refusal", [StorageUnavailable(), PeerApplyFailed(), SubnetExhausted(), NoActiveNodes()]
+)
+async def test_a_refusal_that_passes_says_when_to_come_back(
+    client: Client, control: FakeControl, refusal: Exception
+) -> None:
+    control.refuse = refusal
+    response = await client.post("/v1/sessions", data=b'{"region":"ash"}', headers=AUTH)
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_foreign_and_unknown_sessions_are_the_same(client: Client, method: str) -> None:
     _, created = await _ask(client, "POST", "/v1/sessions", b'{"region":"ash"}', AUTH)
