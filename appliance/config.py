@@ -18,6 +18,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from appliance.config_network import read_allow_networks, read_conntrack_per_client, read_nat_address
+from appliance.core.exitplan import CONNTRACK_PER_CLIENT, Network
 from appliance.errors import UsageError
 from appliance.log import LEVELS, one_line
 
@@ -56,6 +58,9 @@ class UpConfig:
     pool: IPv4Network | None
     state_dir: Path
     dns: tuple[str, ...]
+    allow_networks: tuple[Network, ...]
+    conntrack_per_client: int
+    nat_address: IPv4Address | None
     log_level: str
 
 
@@ -229,6 +234,30 @@ KEYS: Final = (
         "none",
         _read_dns,
         option=False,
+    ),
+    Key(
+        "allow_networks",
+        "prefixes",
+        "private networks behind the exit that clients may reach",
+        (),
+        "none",
+        read_allow_networks,
+    ),
+    Key(
+        "conntrack_per_client",
+        "number",
+        "the most open flows of one client, 1 to 1000000",
+        CONNTRACK_PER_CLIENT,
+        str(CONNTRACK_PER_CLIENT),
+        read_conntrack_per_client,
+    ),
+    Key(
+        "nat_address",
+        "address",
+        "the IPv4 address that clients' traffic leaves the egress with",
+        None,
+        "the way out's own",
+        read_nat_address,
     ),
     Key(
         "log_level",

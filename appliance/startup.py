@@ -16,6 +16,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from appliance.config import UpConfig
+from appliance.core.exitplan import Policy
 from appliance.core.uapi_text import format_endpoint
 from appliance.errors import PrivilegeError, StateError
 from appliance.net.exit import ExitFacts, ExitNetwork
@@ -63,6 +64,11 @@ def prepare(config: UpConfig, bind_api: BindApi, stack: ExitStack) -> Prepared:
         egress=config.egress,
         pool=config.pool,
         remembered_pool=_remembered_pool(config.state_dir),
+        policy=Policy(
+            allow_networks=config.allow_networks,
+            conntrack_per_client=config.conntrack_per_client,
+            nat_address=config.nat_address,
+        ),
     )
     facts = network.check()
     api = bind_api(config.api.host, config.api.port)

@@ -16,7 +16,10 @@ Rules of the plan:
   answer is the same whether the address exists or not. The host itself is *dropped*: it does not answer
   for itself at all. Mail and IRC ports get a TCP reset, which every mail program understands at once.
 * NAT is by `iifname` in postrouting (kernel >= 5.7): whatever entered by the tunnel and leaves by
-  anything else leaves with the host's own address, so no inner address is ever seen outside.
+  anything else leaves with the host's own address, so no inner address is ever seen outside. With
+  `nat_address` it leaves the egress with that one; any other way out still takes the host's own.
+* One client cannot fill the host's connection table: a set counts each client's open flows, and a new one
+  over the limit is rejected. The set lives in the table, so it is gone with it.
 * TCP's segment size is lowered to what fits the smaller of the two ways (`rt mtu` looks at both), because
   many networks filter the ICMP messages that would say so.
 """
@@ -25,10 +28,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
 from typing import Final
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 # Private, link-local and local-host networks, by our own list: a library's idea of "private" has changed
 # between releases and includes networks (198.18.0.0/15, 192.0.0.0/24) that an exit may well reach.
@@ -54,10 +58,22 @@ FORBIDDEN_V4: Final = (
 )
 FORBIDDEN_V6: Final = (*PRIVATE_V6, IPv6Network("ff00::/8"))
 
+# What `allow_networks` may open: networks that people number themselves. Link-local ones (where clouds keep
+# the host's credentials), the local host and multicast stay closed whatever is asked.
+OPENABLE_V4: Final = tuple(
+    IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+)
+OPENABLE_V6: Final = (IPv6Network("fc00::/7"),)
+
+CONNTRACK_PER_CLIENT: Final = 4096
+# Clients whose flows are counted at once; more sessions than one exit carries.
+_COUNTED_CLIENTS: Final = 65_536
+
 # SMTP (25, 465, 587, 2525) and IRC (6660 to 6669, 6697): what gets an exit's address blocked.
 REJECTED_TCP_PORTS: Final = ("25", "465", "587", "2525", "6660-6669", "6697")
 
 TABLE_FAMILY: Final = "inet"
+_REJECT: Final = "reject with icmpx type admin-prohibited"
 _TABLE_PREFIX: Final = "sallyport_"
 
 # Stricter than the kernel on purpose: the name stands in rules, where quotes, spaces and a star mean more.
@@ -69,6 +85,13 @@ def is_private(address: Address) -> bool:
     if isinstance(address, IPv4Address):
         return any(address in network for network in PRIVATE_V4)
     return any(address in network for network in PRIVATE_V6)
+
+
+def is_openable(network: Network) -> bool:
+    """Whether this network can be opened to clients by name."""
+    if isinstance(network, IPv4Network):
+        return any(network.subnet_of(one) for one in OPENABLE_V4)
+    return any(network.subnet_of(one) for one in OPENABLE_V6)
 
 
 def is_interface_name(name: str) -> bool:
@@ -103,24 +126,54 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class Set:
+    """One named set that rules fill, in nft's own words."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Table:
     """One nftables table, chains in an order in which each is defined before it is jumped to."""
 
     family: str
     name: str
     chains: tuple[Chain, ...]
+    sets: tuple[Set, ...] = ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the operator decides about clients' traffic: private networks that are open, flows per client,
+    the address that they leave the egress with (None: the host's own)."""
+
+    allow_networks: tuple[Network, ...] = ()
+    conntrack_per_client: int = CONNTRACK_PER_CLIENT
+    nat_address: IPv4Address | None = None
+
+    @property
+    def allowed_v4(self) -> list[IPv4Network]:
+        return [one for one in self.allow_networks if isinstance(one, IPv4Network)]
+
+    @property
+    def allowed_v6(self) -> list[IPv6Network]:
+        return [one for one in self.allow_networks if isinstance(one, IPv6Network)]
 
 
 @dataclass(frozen=True)
 class ExitPlan:
     """Everything of one exit that does not depend on the moment.
 
-    `egress` is the interface by which clients leave, None while the host has none.
+    `egress` is the interface by which clients leave, None while the host has none; `lans` are those that
+    lead to the networks of `policy.allow_networks`.
     """
 
     interface: str
     pool: IPv4Network
     egress: str | None
+    policy: Policy = Policy()
+    lans: tuple[str, ...] = ()
     table: Table = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,7 +181,9 @@ class ExitPlan:
             raise ValueError(f"not an interface name the exit can use: {self.interface!r}")
         if self.pool.prefixlen > 30:
             raise ValueError(f"pool {self.pool} has no room for a client: the prefix must be /30 or shorter")
-        object.__setattr__(self, "table", _table(self.interface))
+        if self.policy.nat_address is not None and not (self.egress and is_interface_name(self.egress)):
+            raise ValueError("nat_address needs an egress with a plain name: give one with --egress")
+        object.__setattr__(self, "table", _table(self))
 
     @property
     def gateway(self) -> IPv4Address:
@@ -139,8 +194,13 @@ class ExitPlan:
     def sysctls(self) -> dict[str, str]:
         """Settings by their path below /proc/sys. Per interface, never `all`: a packet is forwarded when
         the interface it *entered* by forwards, so clients' packets need the first, answers the second."""
-        interfaces = [self.interface] if self.egress is None else [self.interface, self.egress]
-        return {forwarding_sysctl(name): "1" for name in interfaces}
+        return {forwarding_sysctl(name): "1" for name in (self.interface, *self.ways)}
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """The host's interfaces by which answers to clients come in."""
+        egress = () if self.egress is None else (self.egress,)
+        return (*egress, *(name for name in self.lans if name != self.egress))
 
 
 def forwarding_sysctl(interface: str) -> str:
@@ -148,17 +208,24 @@ def forwarding_sysctl(interface: str) -> str:
     return f"net/ipv4/conf/{interface}/forwarding"
 
 
-def _table(interface: str) -> Table:
+def _table(plan: ExitPlan) -> Table:
+    interface, policy = plan.interface, plan.policy
     enters = f'iifname "{interface}"'
     leaves = f'oifname "{interface}"'
     clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"
+    counted = Set(
+        "flows_v4",
+        ("type ipv4_addr", f"size {min(plan.pool.num_addresses, _COUNTED_CLIENTS)}", "flags dynamic"),
+    )
     from_clients = Chain(
         "from_clients",
         (
             f"{leaves} counter drop",
-            f"ip daddr {_set(FORBIDDEN_V4)} counter reject with icmpx type admin-prohibited",
-            f"ip6 daddr {_set(FORBIDDEN_V6)} counter reject with icmpx type admin-prohibited",
+            _forbid("ip daddr", FORBIDDEN_V4, [*collapse_addresses(policy.allowed_v4)]),
+            _forbid("ip6 daddr", FORBIDDEN_V6, [*collapse_addresses(policy.allowed_v6)]),
             f"tcp dport {_set(REJECTED_TCP_PORTS)} counter reject with tcp reset",
+            f"ct state new add @{counted.name} {{ ip saddr ct count over {policy.conntrack_per_client} }} "
+            f"counter {_REJECT}",
             clamp,
         ),
     )
@@ -169,14 +236,18 @@ def _table(interface: str) -> Table:
         (f"{enters} jump from_clients", f"{leaves} jump to_clients"),
         "type filter hook forward priority filter",
     )
-    postrouting = Chain(
-        "postrouting",
-        (f'{enters} oifname != "{interface}" counter masquerade',),
-        "type nat hook postrouting priority srcnat",
-    )
-    return Table(
-        TABLE_FAMILY, table_name(interface), (from_clients, to_clients, input_, forward, postrouting)
-    )
+    nat = [f'{enters} oifname != "{interface}" counter masquerade']
+    if policy.nat_address is not None:
+        nat.insert(0, f'{enters} oifname "{plan.egress}" counter snat ip to {policy.nat_address}')
+    postrouting = Chain("postrouting", tuple(nat), "type nat hook postrouting priority srcnat")
+    chains = (from_clients, to_clients, input_, forward, postrouting)
+    return Table(TABLE_FAMILY, table_name(interface), chains, (counted,))
+
+
+def _forbid(destination: str, forbidden: tuple[Network, ...], allowed: list[Network]) -> str:
+    """The rule that closes `forbidden` but for what is allowed."""
+    but = f" {destination} != {_set(tuple(allowed))}" if allowed else ""
+    return f"{destination} {_set(forbidden)}{but} counter {_REJECT}"
 
 
 def _set(members: tuple[object, ...]) -> str:

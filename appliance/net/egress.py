@@ -8,11 +8,12 @@ NAT follows it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
 
-from appliance.core.exitplan import Address, is_private
+from appliance.core.exitplan import Address, Network, is_private
 from appliance.errors import UsageError
 from appliance.net import links, routes
 
@@ -50,6 +51,26 @@ def find_egress(interface: str | None = None) -> Egress | None:
             if route.index in by_index:
                 return _describe(by_index[route.index])
     return None
+
+
+def find_lans(networks: Iterable[Network], tunnel: str) -> tuple[str, ...]:
+    """The interfaces by whose routes these networks are reached, the default route's apart: what comes back
+    from there enters by them."""
+    wanted = tuple(networks)
+    if not wanted:
+        return ()
+    indices = {
+        route.index
+        for version in {network.version for network in wanted}
+        for route in routes.read_routes(version)
+        if route.unicast and not route.is_default and any(_overlap(route.network, one) for one in wanted)
+    }
+    names = [link.name for link in links.read_links() if link.index in indices]
+    return tuple(name for name in names if name not in ("lo", tunnel))
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
 
 
 def _describe(link: links.Link) -> Egress:

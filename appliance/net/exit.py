@@ -24,6 +24,7 @@ import trio
 from appliance.core.exitplan import (
     TABLE_FAMILY,
     ExitPlan,
+    Policy,
     forwarding_sysctl,
     is_interface_name,
     table_interface,
@@ -31,7 +32,7 @@ from appliance.core.exitplan import (
 from appliance.errors import InUseError, UsageError
 from appliance.log import event
 from appliance.net import conntrack, firewall, links, nftables
-from appliance.net.egress import Egress, find_egress
+from appliance.net.egress import Egress, find_egress, find_lans
 from appliance.net.forwarding import Forwarding
 from appliance.net.pool import check_pool, choose_pool, taken_networks
 from appliance.net.tun import check_tun
@@ -64,7 +65,8 @@ class ExitFacts:
 
 class ExitNetwork:
     """One exit on interface `interface`. `egress` and `pool` are the operator's words, None for our choice;
-    `remembered_pool` is an earlier choice of ours that clients still have addresses of."""
+    `remembered_pool` is an earlier choice of ours that clients still have addresses of; `policy` is what the
+    operator decided about clients' traffic."""
 
     def __init__(
         self,
@@ -74,10 +76,12 @@ class ExitNetwork:
         egress: str | None = None,
         pool: IPv4Network | None = None,
         remembered_pool: IPv4Network | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.interface = interface
         self._egress = egress
         self._pool = pool if pool is not None else remembered_pool
+        self._policy = policy or Policy()
         self._forwarding = Forwarding(state_dir)
         self._plan: ExitPlan | None = None
         self._created = False
@@ -103,11 +107,17 @@ class ExitNetwork:
             pool = self._pool
             check_pool(pool, taken)
         try:
-            plan = ExitPlan(self.interface, pool, None if egress is None else egress.interface)
+            plan = ExitPlan(
+                self.interface,
+                pool,
+                None if egress is None else egress.interface,
+                self._policy,
+                find_lans(self._policy.allow_networks, self.interface),
+            )
         except ValueError as refusal:
             raise UsageError(str(refusal)) from None
         self._forwarding.saved()
-        self._forwarding.check(plan.egress)
+        self._forwarding.check(plan.ways)
         nftables.check(plan.table)
         self._plan = plan
         return ExitFacts(pool, plan.gateway, egress)
@@ -125,6 +135,7 @@ class ExitNetwork:
             self._remove_left_over(before.table)
         links.set_address(plan.interface, IPv4Interface((plan.gateway, plan.pool.prefixlen)))
         links.set_up(plan.interface)
+        self._warn_of_foreign_address()
         for obstacle in firewall.find_obstacles(plan.interface, plan.table):
             event(_log, logging.WARNING, obstacle.what, allow_it_with=obstacle.command)
 
@@ -148,6 +159,17 @@ class ExitNetwork:
         """Delete the connection tracking entries of a client address."""
         await trio.to_thread.run_sync(conntrack.forget, address)
 
+    def _warn_of_foreign_address(self) -> None:
+        """An address that is not this host's works only when the network beyond sends it here."""
+        address = self._policy.nat_address
+        if address is not None and all(one.address != address for one in links.read_addresses()):
+            event(
+                _log,
+                logging.WARNING,
+                "nat_address is no address of this host: its network must route it here",
+                address=address,
+            )
+
     def _close_link(self, plan: ExitPlan) -> None:
         """First of all: from here on no packet enters by the tunnel, so the rules may go."""
         if links.exists(plan.interface):
@@ -156,7 +178,7 @@ class ExitNetwork:
     def _put_back_settings(self, plan: ExitPlan) -> None:
         """Another exit of this host may leave by the same interface: its forwarding then stays on."""
         others = [name for name in nftables.other_exits(plan.table) if links.exists(name)]
-        keep = [forwarding_sysctl(plan.egress)] if others and plan.egress is not None else []
+        keep = [forwarding_sysctl(name) for name in plan.ways] if others else []
         self._forwarding.undo(keep=keep)
 
     def _remove_table(self, plan: ExitPlan) -> None:

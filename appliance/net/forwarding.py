@@ -55,13 +55,10 @@ class Forwarding:
         self._file = state_dir / SAVE_FILE
         self._proc = proc
 
-    def check(self, egress: str | None) -> None:
+    def check(self, ways: Iterable[str]) -> None:
         """Raise PrivilegeError when forwarding is off and cannot be switched on; changes nothing."""
         # The tunnel does not exist yet: it will inherit from `default`.
-        wanted = [forwarding_sysctl("default")]
-        if egress is not None:
-            wanted.append(forwarding_sysctl(egress))
-        for path in wanted:
+        for path in map(forwarding_sysctl, ("default", *ways)):
             if self._read(path) == "1" or os.access(self._sysctl(path), os.W_OK):
                 continue
             raise PrivilegeError(

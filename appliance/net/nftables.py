@@ -31,6 +31,8 @@ def render(table: Table) -> str:
     """The transaction that makes `table` be, and nothing else of that name."""
     name = f"{table.family} {table.name}"
     lines = [f"add table {name}", f"delete table {name}", f"table {name} {{"]
+    for one in table.sets:
+        lines += [f"\tset {one.name} {{", *(f"\t\t{word}" for word in one.words), "\t}"]
     for chain in table.chains:
         lines.append(f"\tchain {chain.name} {{")
         if chain.hook is not None:

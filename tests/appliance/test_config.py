@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,9 @@ def test_defaults() -> None:
         pool=None,
         state_dir=Path("/var/lib/sallyport"),
         dns=(),
+        allow_networks=(),
+        conntrack_per_client=4096,
+        nat_address=None,
         log_level="info",
     )
 
@@ -61,6 +64,9 @@ def test_every_key_in_a_file(file: Path) -> None:
         pool = "10.101.0.0/24"
         state_dir = "/srv/exit"
         dns = ["9.9.9.9", "2620:fe::9"]
+        allow_networks = ["10.0.5.0/24"]
+        conntrack_per_client = 100
+        nat_address = "203.0.113.5"
         log_level = "debug"
         """
     )
@@ -74,6 +80,9 @@ def test_every_key_in_a_file(file: Path) -> None:
         pool=IPv4Network("10.101.0.0/24"),
         state_dir=Path("/srv/exit"),
         dns=("9.9.9.9", "2620:fe::9"),
+        allow_networks=(IPv4Network("10.0.5.0/24"),),
+        conntrack_per_client=100,
+        nat_address=IPv4Address("203.0.113.5"),
         log_level="debug",
     )
     assert set(read_file(file)) == {key.name for key in KEYS}
@@ -114,6 +123,9 @@ BAD: dict[str, list[object]] = {
     ],
     "state_dir": ["", "a\0b", 1],
     "dns": ["9.9.9.9", ["host"], [1], ["9.9.9.9", ""]],
+    "allow_networks": ["", "10.0.5.0", "10.0.5.1/24", "8.8.8.0/24", ["169.254.0.0/16"], [10], 10],
+    "conntrack_per_client": [0, -1, 1_000_001, "many", True, 1.5],
+    "nat_address": ["", "0.0.0.1", "127.0.0.1", "224.0.0.1", "240.0.0.1", "169.254.1.1", "fd00::1", 7],
     "log_level": ["", "INFO", "loud", 1],
 }
 

@@ -142,7 +142,8 @@ def test_light_commands_load_nothing_heavy(command: str) -> None:
     assert {name for name in loaded if name.startswith("appliance.")} <= {
         "appliance.cli",
         *(f"appliance.cli.{path.stem}" for path in (ROOT / "appliance/cli").glob("[a-z]*.py")),
-        *("appliance.config", "appliance.errors", "appliance.log"),
+        *("appliance.config", "appliance.config_network", "appliance.errors", "appliance.log"),
+        *("appliance.core", "appliance.core.exitplan"),
     }
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +19,8 @@ from tests.appliance.cli.running import ROOT
 EVERY_OPTION = [
     *["--interface", "wg9", "--listen-port", "0", "--api", "[::1]:0", "--public-ip", "203.0.113.7"],
     *["--region", "007", "--egress", "eth0", "--pool", "10.9.0.0/24", "--state-dir", "/srv/x"],
+    *["--allow-networks", "10.0.5.0/24,192.168.9.9/32", "--conntrack-per-client", "100"],
+    *["--nat-address", "203.0.113.8"],
 ]
 
 
@@ -63,6 +65,9 @@ def test_every_option(exit_: _Exit) -> None:
             pool=IPv4Network("10.9.0.0/24"),
             state_dir=Path("/srv/x"),
             dns=(),
+            allow_networks=(IPv4Network("10.0.5.0/24"), IPv4Network("192.168.9.9/32")),
+            conntrack_per_client=100,
+            nat_address=IPv4Address("203.0.113.8"),
             log_level="info",
         )
     ]

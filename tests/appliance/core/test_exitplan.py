@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -12,8 +12,10 @@ from appliance.core.exitplan import (
     FORBIDDEN_V4,
     FORBIDDEN_V6,
     ExitPlan,
+    Policy,
     forwarding_sysctl,
     is_interface_name,
+    is_openable,
     is_private,
     table_interface,
     table_name,
@@ -23,8 +25,9 @@ POOL = IPv4Network("10.101.0.0/24")
 NAME_CHARACTERS = "abcxyzABZ0189_.-"
 
 
-def rules(interface: str = "sally0") -> dict[str, tuple[str, ...]]:
-    return {chain.name: chain.rules for chain in ExitPlan(interface, POOL, "eth0").table.chains}
+def rules(interface: str = "sally0", policy: Policy | None = None) -> dict[str, tuple[str, ...]]:
+    plan = ExitPlan(interface, POOL, "eth0", policy or Policy())
+    return {chain.name: chain.rules for chain in plan.table.chains}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,52 @@ def test_every_forbidden_network_is_in_the_rule_of_its_family():
         assert ip_network(text) in members
 
 
+def test_allowed_networks_are_an_exception_of_their_family():
+    policy = Policy(tuple(ip_network(text) for text in ("10.0.5.0/25", "10.0.5.128/25", "fd00:5::/64")))
+    v4, v6 = (
+        next(rule for rule in rules(policy=policy)["from_clients"] if word in rule)
+        for word in ("ip daddr", "ip6 daddr")
+    )
+    assert "} ip daddr != { 10.0.5.0/24 } counter reject" in v4, "neighbours in one: nft takes no overlap"
+    assert "} ip6 daddr != { fd00:5::/64 } counter reject" in v6
+    assert not any("!= {" in rule for rule in rules()["from_clients"] if "daddr" in rule)
+
+
+@pytest.mark.parametrize(
+    ("text", "openable"),
+    [
+        *(("10.0.0.0/8", True), ("172.31.255.255/32", True), ("100.64.0.0/10", True), ("fd00::/8", True)),
+        *(("10.0.0.0/7", False), ("169.254.0.0/16", False), ("127.0.0.0/8", False), ("0.0.0.0/0", False)),
+        *(("fe80::/10", False), ("::/0", False), ("224.0.0.0/4", False), ("198.51.100.0/24", False)),
+    ],
+)
+def test_what_can_be_opened_by_name(text: str, openable: bool):
+    assert is_openable(ip_network(text)) is openable
+
+
+def test_open_flows_of_one_client_are_counted_in_a_set_of_the_table():
+    table = ExitPlan("sally0", POOL, "eth0", Policy(conntrack_per_client=77)).table
+    (counted,) = table.sets
+    assert counted.words == ("type ipv4_addr", "size 256", "flags dynamic")
+    (rule,) = (rule for rule in table.chains[0].rules if "ct count" in rule)
+    assert rule.startswith(f"ct state new add @{counted.name} {{ ip saddr ct count over 77 }} counter ")
+    assert table.chains[0].rules.index(rule) > 3, "what is refused anyway is not counted"
+    wide = ExitPlan("sally0", IPv4Network("10.0.0.0/8"), None).table.sets[0]
+    assert "size 65536" in wide.words
+
+
+def test_an_address_of_its_own_at_the_egress_and_the_hosts_own_elsewhere():
+    assert rules()["postrouting"] == ('iifname "sally0" oifname != "sally0" counter masquerade',)
+    policy = Policy(nat_address=IPv4Address("203.0.113.5"))
+    assert rules(policy=policy)["postrouting"] == (
+        'iifname "sally0" oifname "eth0" counter snat ip to 203.0.113.5',
+        'iifname "sally0" oifname != "sally0" counter masquerade',
+    )
+    for egress in (None, 'e"0'):
+        with pytest.raises(ValueError, match="--egress"):
+            ExitPlan("sally0", POOL, egress, policy)
+
+
 def test_rejected_ports():
     (rule,) = (rule for rule in rules()["from_clients"] if "tcp reset" in rule)
     assert rule.startswith("tcp dport { 25, 465, 587, 2525, 6660-6669, 6697 } ")
@@ -96,6 +145,8 @@ def test_settings_are_per_interface():
         "net/ipv4/conf/sally0/forwarding": "1",
         "net/ipv4/conf/eth0.7/forwarding": "1",
     }
+    several = ExitPlan("sally0", POOL, "eth0", lans=("lan0", "eth0"))
+    assert list(several.sysctls) == [forwarding_sysctl(name) for name in ("sally0", "eth0", "lan0")]
     assert ExitPlan("sally0", POOL, None).sysctls == {forwarding_sysctl("sally0"): "1"}
 
 

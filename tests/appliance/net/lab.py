@@ -24,6 +24,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TypeVar
 
+from appliance.core.exitplan import Policy
 from appliance.net import links
 from appliance.net.exit import ExitFacts, ExitNetwork
 from appliance.net.tun import OffloadKnob, Tun, open_tun
@@ -182,8 +183,10 @@ class Lab:
         self.lan.run("ip", "route", "add", "default", "via", "203.0.113.1")
         self.outside.run("ip", "route", "add", "203.0.113.0/24", "via", EXIT_ADDRESS)
 
-    def start_exit(self, *, interface: str = "sally0", mtu: int = 1420) -> ExitFacts:
-        network = ExitNetwork(interface=interface, state_dir=self.state_dir)
+    def start_exit(
+        self, *, interface: str = "sally0", mtu: int = 1420, policy: Policy | None = None
+    ) -> ExitFacts:
+        network = ExitNetwork(interface=interface, state_dir=self.state_dir, policy=policy)
         facts = self.exit.inside(network.check)
         tun = self.exit.inside(lambda: open_tun(interface, mtu=mtu, offload=OffloadKnob.NONE))
         self.tun, self.network = tun, network

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from appliance.errors import UsageError
-from appliance.net.egress import Egress, find_egress
+from appliance.net.egress import Egress, find_egress, find_lans
 from tests.appliance.net.lab import Namespace
 
 
@@ -87,3 +87,21 @@ def test_no_usable_address(host: Namespace):
 def test_no_such_interface(host: Namespace):
     with pytest.raises(UsageError, match="nowhere0"):
         found(host, "nowhere0")
+
+
+@pytest.mark.netns
+def test_the_interfaces_that_lead_to_a_network(host: Namespace):
+    host.run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan0-far")
+    host.run("ip", "link", "set", "lan0-far", "up")
+    host.run("ip", "link", "set", "lan0", "up")
+    host.run("ip", "route", "add", "10.5.0.0/16", "dev", "lan0")
+    host.run("ip", "route", "add", "10.6.0.0/16", "dev", "lan0", "table", "99")
+
+    def lans(*names: str) -> tuple[str, ...]:
+        return host.inside(lambda: find_lans((ip_network(name) for name in names), "sally0"))
+
+    assert lans("10.5.7.0/24") == ("lan0",), "inside a route"
+    assert lans("10.0.0.0/8") == ("lan0",), "a route inside"
+    assert lans("10.6.1.1/32", "fd00::/8") == ("lan0",), "policy routing counts"
+    assert lans("10.7.0.0/16") == lans() == ()
+    assert host.inside(lambda: find_lans([ip_network("10.5.0.0/16")], "lan0")) == (), "the tunnel itself"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -73,29 +74,102 @@ def test_no_nft_no_word(monkeypatch: pytest.MonkeyPatch):
     assert find_obstacles("sally0", Table("inet", "sallyport_sally0", ())) == []
 
 
+# What each of them leaves in the kernel, cut down to what decides.
+DOCKER = """
+table ip filter {
+    chain DOCKER-USER { }
+    chain DOCKER-FORWARD { oifname "docker0" accept; iifname "docker0" accept; }
+    chain FORWARD {
+        type filter hook forward priority filter; policy drop;
+        jump DOCKER-USER
+        jump DOCKER-FORWARD
+    }
+}
+"""
+UFW = """
+table ip filter {
+    chain ufw-user-forward { }
+    chain ufw-before-forward { ct state { established, related } accept; jump ufw-user-forward; }
+    chain ufw-reject-forward { }
+    chain FORWARD {
+        type filter hook forward priority filter; policy drop;
+        jump ufw-before-forward
+        jump ufw-reject-forward
+    }
+}
+"""
+FIREWALLD = """
+table inet firewalld {
+    chain filter_FORWARD_ZONES { iifname "egress0" ct state new return; }
+    chain filter_FORWARD {
+        type filter hook forward priority 10; policy accept;
+        ct state { established, related } accept
+        jump filter_FORWARD_ZONES
+        reject with icmpx admin-prohibited
+    }
+}
+"""
+OWN = """
+table inet wall {
+    chain transit { type filter hook forward priority filter; policy drop; }
+}
+"""
+
+# The programs of the printed commands, done by what they do to the rules above.
+IPTABLES = """#!/bin/sh -e
+[ "$#" = 6 ] && [ "$1" = -I ] && [ "$5 $6" = "-j ACCEPT" ]
+case $3 in -i) way=iifname ;; -o) way=oifname ;; *) exit 9 ;; esac
+nft insert rule ip filter "$2" $way "$4" accept
+"""
+UFW_PROGRAM = """#!/bin/sh -e
+[ "$#" = 5 ] && [ "$1 $2 $4" = "route allow on" ]
+case $3 in in) way=iifname ;; out) way=oifname ;; *) exit 9 ;; esac
+nft add rule ip filter ufw-user-forward $way "$5" accept
+"""
+FIREWALL_CMD = """#!/bin/sh -e
+[ "$#" = 2 ] && [ "$1" = --zone=trusted ]
+nft insert rule inet firewalld filter_FORWARD_ZONES iifname "${2#--add-interface=}" accept
+nft insert rule inet firewalld filter_FORWARD_ZONES oifname "${2#--add-interface=}" accept
+"""
+
+
 @pytest.mark.netns
-def test_the_printed_command_opens_the_way(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    with lab(tmp_path) as place:
-        place.exit.run("nft", "add table inet wall")
-        place.exit.run(
-            "nft", "add chain inet wall transit { type filter hook forward priority 0; policy drop; }"
-        )
+@pytest.mark.parametrize(
+    ("rules", "word"),
+    [(DOCKER, "Docker"), (UFW, "ufw"), (FIREWALLD, "firewalld"), (OWN, "nftables table wall")],
+    ids=["docker", "ufw", "firewalld", "own"],
+)
+def test_the_printed_command_opens_the_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rules: str, word: str
+):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, script in (("iptables", IPTABLES), ("ufw", UFW_PROGRAM), ("firewall-cmd", FIREWALL_CMD)):
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)
+    (tmp_path / "rules").write_text(rules)
+    state_dir = tmp_path / "state"
+    state_dir.mkdir()
+    with lab(state_dir) as place:
+        place.exit.run("nft", "-f", str(tmp_path / "rules"))
         with caplog.at_level(logging.WARNING):
             place.start_exit()
         (record,) = caplog.records
+        assert word in record.getMessage()
         command = record.__dict__["sallyport_fields"]["allow_it_with"]
         with listen(place.outside, 80) as server:
-            server.settimeout(0)
-            with pytest.raises(TimeoutError):
+            with pytest.raises(OSError, match=r"timed out|No route to host"):
                 connect(place.clients[0], OUTSIDE_ADDRESS, 80, timeout=0.3)
-            place.exit.run("sh", "-c", command)
-            server.settimeout(10)
+            place.exit.run("env", f"PATH={programs}:{os.environ['PATH']}", "sh", "-c", command)
             with connect(place.clients[0], OUTSIDE_ADDRESS, 80) as there:
                 here, _ = server.accept()
                 with here:
                     here.sendall(b"open")
                     assert there.recv(4, socket.MSG_WAITALL) == b"open"
+        opened = place.ruleset()
         place.stop()
+        assert "sallyport" not in place.ruleset()
+        assert place.ruleset() in opened, "the host's own table, with the exception, was not touched"
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             place.start_exit()

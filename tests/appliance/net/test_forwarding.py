@@ -181,17 +181,17 @@ def test_a_newer_file_is_a_state_error(host: Host):
 
 def test_check_names_the_setting_that_cannot_be_switched_on(host: Host, monkeypatch: pytest.MonkeyPatch):
     forwarding = host.forwarding()
-    forwarding.check("eth0")  # writable
+    forwarding.check(["eth0"])  # writable
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(PrivilegeError, match=r"net\.ipv4\.conf\.default\.forwarding"):
-        forwarding.check("eth0")
+        forwarding.check(["eth0"])
     host.set("net/ipv4/conf/default/forwarding", "1")
     with pytest.raises(PrivilegeError, match=r"net\.ipv4\.conf\.eth0\.forwarding") as caught:
-        forwarding.check("eth0")
+        forwarding.check(["eth0"])
     assert "\n" not in str(caught.value)
     host.set(EGRESS, "1")
-    forwarding.check("eth0")
-    forwarding.check(None)
+    forwarding.check(["eth0"])
+    forwarding.check([])
 
 
 def test_a_state_directory_that_cannot_be_written(host: Host):

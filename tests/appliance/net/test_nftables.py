@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.core.exitplan import Chain, ExitPlan, Table
+from appliance.core.exitplan import Chain, ExitPlan, Set, Table
 from appliance.errors import PrivilegeError
 from appliance.net import nftables
 from tests.appliance.net.lab import Namespace
@@ -32,11 +32,16 @@ def test_render():
             Chain("mine", ("counter drop",)),
             Chain("input", ("jump mine",), "type filter hook input priority filter"),
         ),
+        (Set("seen", ("type ipv4_addr", "flags dynamic")),),
     )
     assert nftables.render(table) == (
         "add table inet sallyport_x\n"
         "delete table inet sallyport_x\n"
         "table inet sallyport_x {\n"
+        "\tset seen {\n"
+        "\t\ttype ipv4_addr\n"
+        "\t\tflags dynamic\n"
+        "\t}\n"
         "\tchain mine {\n"
         "\t\tcounter drop\n"
         "\t}\n"
