@@ -28,7 +28,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 from quart_trio import QuartTrio
 
-from api import origin, request_ids
+from api import malformed, origin, request_ids
 from api.connections import Connection, Connections, Listener
 from api.front import Front
 from api.origin import Proxies
@@ -103,6 +103,7 @@ async def serve(
 
     `sockets` stay open when this fails, for another try with another app, and are closed by a shutdown.
     """
+    malformed.install()
     believed = proxies or Proxies()
     server = _Server(Front(cast(ASGIFramework, app), believed), Connections(believed))
     # Trio closes a listener's socket with the listener; ours outlive it.
