@@ -46,6 +46,7 @@ async def test_every_example_runs_and_answers_as_shown() -> None:
             "too many requests at once",
         ],
         *["no active nodes", "no active node in region CODE", "subnet exhausted", "storage unavailable"],
+        "quota exceeded",
         "peer apply failed; node may be disconnected",
     ],
 )

@@ -76,6 +76,22 @@ def test_exit() -> None:
     assert not Path("/tmp/sallyport-demo").exists()
 
 
+def test_accounting() -> None:
+    (example,) = blocks("accounting.md")
+    printed = shell(example)
+    assert "cut off" in printed
+    ended, usage, refusal = (json.loads(line) for line in printed.splitlines() if line.startswith("{"))
+    assert ended["terminated_reason"] == "quota_exceeded"
+    billed = ended["bytes_in"] + ended["bytes_out"]
+    assert 1_000_000 - 1420 < billed <= 1_000_000
+    assert usage["bytes_used"] == refusal["bytes_used"] == billed
+    page = (ROOT / "docs" / "accounting.md").read_text()
+    (shown,) = re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    same = {"error", "tier", "bytes_limit", "session_limit", "resets_at", "hint"}
+    assert list(refusal) == list(json.loads(shown))
+    assert {name: refusal[name] for name in same} == {name: json.loads(shown)[name] for name in same}
+
+
 def test_cli(lab: Lab) -> None:
     host = lab.host("h")
     host.address("lo", "203.0.113.7/32")
