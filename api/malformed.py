@@ -22,9 +22,9 @@ class JsonH11Protocol(H11Protocol):
     async def _send_error_response(self, status_code: int) -> None:
         body = error_body(_WORDS.get(status_code, "malformed request"))
         headers = [
-            ("Content-Type", JSON),
-            ("Content-Length", str(len(body))),
-            ("Connection", "close"),
+            (b"Content-Type", JSON.encode()),
+            (b"Content-Length", str(len(body)).encode()),
+            (b"Connection", b"close"),
             *self.config.response_headers("h11"),
         ]
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))

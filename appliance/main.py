@@ -144,8 +144,10 @@ class _Exit:
     async def _exist(self) -> None:
         config, prepared = self._config, self._prepared
         await self._check_pool_serves_the_living()
-        remember_pool(config.state_dir, prepared.facts.pool)
         identity = Identity(load_or_create(config.state_dir))
+        slots = SlotFile.open(default_path(config.state_dir), slots_for(prepared.facts.pool))
+        self._stack.callback(slots.close)
+        remember_pool(config.state_dir, prepared.facts.pool)
         tun = open_tun(config.interface, mtu=prepared.facts.mtu)
         self._stack.callback(tun.close)
         pump = Pump(seed=int.from_bytes(os.urandom(8), "little"))
@@ -158,8 +160,6 @@ class _Exit:
         device.use_sockets(prepared.udp)
         device.set_identity(identity)
         pump.set_tun(tun.fd, tun.offloads, tun.mtu)
-        slots = SlotFile.open(default_path(config.state_dir), slots_for(prepared.facts.pool))
-        self._stack.callback(slots.close)
         control = Control(
             store=prepared.store,
             slots=slots,
@@ -271,7 +271,10 @@ class _Exit:
             )
         words = self._ready_words(device)
         notify("READY=1", f"STATUS=exit on {words['interface']}, endpoint {words['endpoint']}")
-        print("sallyport ready " + " ".join(f"{name}={value}" for name, value in words.items()), flush=True)
+        try:
+            print("sallyport ready " + " ".join(f"{name}={value}" for name, value in words.items()), flush=True)
+        except OSError as failure:
+            raise UserError(f"the ready line cannot be written to stdout: {failure.strerror}") from None
 
     def _ready_words(self, device: Device) -> dict[str, str]:
         """What a client and its operator need to know of this exit, as the ready line says it."""
