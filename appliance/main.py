@@ -271,8 +271,9 @@ class _Exit:
             )
         words = self._ready_words(device)
         notify("READY=1", f"STATUS=exit on {words['interface']}, endpoint {words['endpoint']}")
+        line = " ".join(["sallyport ready", *(f"{name}={value}" for name, value in words.items())])
         try:
-            print("sallyport ready " + " ".join(f"{name}={value}" for name, value in words.items()), flush=True)
+            print(line, flush=True)
         except OSError as failure:
             raise UserError(f"the ready line cannot be written to stdout: {failure.strerror}") from None
 
