@@ -20,11 +20,6 @@ BODY_LIMIT_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_SECONDS: Final = 10
 
 
-async def read_json(request: Request) -> object:
-    """The body as JSON; raises the 400, 408 or 413 to answer otherwise."""
-    return parse_json(await _read(request))
-
-
 def parse_json(body: bytes) -> object:
     """Strictly: UTF-8 only, no NaN, and nothing that only a parser's limit stops."""
     try:
@@ -33,7 +28,8 @@ def parse_json(body: bytes) -> object:
         raise ApiError(400, "invalid json") from None
 
 
-async def _read(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """The whole body; raises the 408 or 413 to answer otherwise."""
     data = bytearray()
     with trio.move_on_after(BODY_TIMEOUT_SECONDS) as deadline:
         async for part in request.body:

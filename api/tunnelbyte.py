@@ -13,12 +13,13 @@ A session of somebody else and one that never was are the same 404.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from quart import Blueprint, Response, request
 
 from api.auth import authenticate
-from api.body import read_json
+from api.body import parse_json, read_body
 from api.errors import JSON, ApiError, error_response, unexpected
 from api.models import (
     Answer,
@@ -35,7 +36,9 @@ from api.models import (
 from api.openapi import Operation, described
 from appliance.control.door import Control
 from appliance.control.errors import (
+    AnswerGone,
     BadClientKey,
+    KeyReused,
     NoActiveNodes,
     NoNodeInRegion,
     PeerApplyFailed,
@@ -44,14 +47,21 @@ from appliance.control.errors import (
     SessionNotFound,
     StorageUnavailable,
     SubnetExhausted,
+    TooManyKeys,
 )
+from appliance.control.idempotency import Once
 from appliance.control.views import Account
 
 _CLIENT_CLOSED: Final = "client_closed"
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+_KEY_FORM: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
 
 # Refusals whose words are fixed; those that say more are in `_refused`.
 _ANSWERS: Final[dict[type[Refused], tuple[int, str]]] = {
     SessionNotFound: (404, "session not found"),
+    AnswerGone: (409, "idempotency key used before; its answer held a private key and is gone"),
+    KeyReused: (422, "idempotency key used before with another body"),
+    TooManyKeys: (429, "too many idempotency keys"),
     NoActiveNodes: (503, "no active nodes"),
     SubnetExhausted: (503, "subnet exhausted"),
     PeerApplyFailed: (503, "peer apply failed; node may be disconnected"),
@@ -59,9 +69,20 @@ _ANSWERS: Final[dict[type[Refused], tuple[int, str]]] = {
 }
 
 # The same for the document; a 503 says when to try again.
-_RETRY: Final = {"Retry-After": "5"}
+_RETRY: Final = {429: {"Retry-After": "3600"}, 503: {"Retry-After": "5"}}
 _SESSION_REFUSALS: Final = {404: "no such session, or somebody else's", 503: "the exit cannot do it now"}
-_CREATE_REFUSALS: Final = {402: "the account's bytes are spent", 503: "the exit cannot make a session now"}
+_CREATE_REFUSALS: Final = {
+    402: "the account's bytes are spent",
+    409: "the idempotency key was used before, and its answer is gone",
+    422: "the idempotency key was used before with another body",
+    503: "the exit cannot make a session now",
+}
+_CREATE_HEADERS: Final = {
+    IDEMPOTENCY_KEY: {
+        "description": "the same key and body within 24 hours give the same answer, not a second session",
+        "schema": {"type": "string", "pattern": f"^{_KEY_FORM.pattern}$"},
+    }
+}
 
 
 def create_blueprint(control: Control) -> Blueprint:
@@ -77,12 +98,23 @@ def create_blueprint(control: Control) -> Blueprint:
         return _answer(Regions(regions=[Region.model_validate(view) for view in control.regions()]))
 
     @blueprint.post("/sessions")
-    @described(Operation("Make a session", Created, body=CreateRequest, refusals=_CREATE_REFUSALS))
+    @described(
+        Operation(
+            "Make a session",
+            Created,
+            body=CreateRequest,
+            refusals=_CREATE_REFUSALS,
+            headers=_CREATE_HEADERS,
+        )
+    )
     async def create() -> Response:
         owner = await account()
-        asked = _fields(await read_json(request))
+        once_key = _idempotency_key()
+        body = await read_body(request)
+        asked = _fields(parse_json(body))
+        once = Once(once_key, body) if once_key is not None else None
         # The door sees to it that a client that hangs up in the middle leaves nothing behind.
-        created = await control.create_session(owner, asked.region, asked.client_public_key)
+        created = await control.create_session(owner, asked.region, asked.client_public_key, once)
         return _answer(Created.model_validate(created))
 
     @blueprint.get("/sessions/<session_id>")
@@ -105,6 +137,15 @@ def create_blueprint(control: Control) -> Blueprint:
     return blueprint
 
 
+def _idempotency_key() -> str | None:
+    brought = request.headers.getlist(IDEMPOTENCY_KEY)
+    if not brought:
+        return None
+    if len(brought) != 1 or not _KEY_FORM.fullmatch(brought[0]):
+        raise ApiError(400, "Idempotency-Key must be 1 to 255 visible ASCII characters")
+    return brought[0]
+
+
 def _fields(document: object) -> CreateRequest:
     try:
         return read_create_request(document)
@@ -124,8 +165,8 @@ async def _refused(refusal: Refused) -> Response:
         return error_response(402, "quota exceeded", extra=used.model_dump(mode="json"))
     if isinstance(refusal, NoNodeInRegion):
         extra = {"available": list(refusal.available)}
-        return error_response(503, f"no active node in region {refusal.region}", _RETRY, extra)
+        return error_response(503, f"no active node in region {refusal.region}", _RETRY[503], extra)
     if type(refusal) not in _ANSWERS:
         return await unexpected(refusal)  # a refusal this dialect has no words for is a bug
     status, words = _ANSWERS[type(refusal)]
-    return error_response(status, words, _RETRY if status == 503 else None)
+    return error_response(status, words, _RETRY.get(status))

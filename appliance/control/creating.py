@@ -17,6 +17,7 @@ whose answer cannot be delivered any more is ended at once, because nobody would
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -35,6 +36,7 @@ from appliance.control.errors import (
     StorageUnavailable,
     SubnetExhausted,
 )
+from appliance.control.ports import NodeFacts
 from appliance.control.state import AccountState, LiveSession, State
 from appliance.control.views import CreatedSession, moment
 from appliance.core.accounting import SESSION_LIFETIME_NS, Windows
@@ -48,6 +50,8 @@ logger = logging.getLogger("sallyport.control")
 
 KEY_BYTES = 32
 
+Note = Callable[[Connection, SessionRow], None]
+
 
 @dataclass(frozen=True)
 class _Made:
@@ -58,9 +62,16 @@ class _Made:
 
 
 async def create(
-    state: State, account: AccountState, region: str, client_public_key: bytes | None
+    state: State,
+    account: AccountState,
+    region: str,
+    client_public_key: bytes | None,
+    note: Note | None = None,
 ) -> CreatedSession:
-    """Make a session. Raises what `errors.py` names; then nothing is left behind."""
+    """Make a session. Raises what `errors.py` names; then nothing is left behind.
+
+    `note` writes in the session's own transaction how it can be found again, by a client that hung up too.
+    """
     quota.check(state, account)
     facts = state.facts
     if facts.endpoint is None or facts.public_ip is None or state.draining:
@@ -74,24 +85,30 @@ async def create(
     _check_key(client_public_key, facts.public_key)
     with trio.CancelScope(shield=True):
         async with state.turns.of(client_public_key):
-            session = await _make(state, account, facts.public_ip, client_public_key)
+            session = await _make(state, account, facts.public_ip, client_public_key, note)
         # What happened while we were at it:
         if account.revoked:
             await _end_quietly(state, session, "token_revoked")
         elif account.spent:
             await _end_quietly(state, session, quota.REASON)
             quota.check(state, account)
-    try:
-        await trio.lowlevel.checkpoint_if_cancelled()
-    except trio.Cancelled:
-        await _end_quietly(state, session, "client_closed")
-        raise
+    if note is None:
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except trio.Cancelled:
+            await _end_quietly(state, session, "client_closed")
+            raise
+    return answer(facts, session.row, private_key)
+
+
+def answer(facts: NodeFacts, row: SessionRow, private_key: bytes | None) -> CreatedSession:
+    """What the client of a session gets."""
     return CreatedSession(
-        id=session.row.id,
-        public_ip=facts.public_ip,
-        wg_config=wg_config.render(facts, session.row.address, private_key),
-        expires_at=moment(session.row.expires_at_ns),
-        tier=session.row.tier,
+        id=row.id,
+        public_ip=row.public_ip,
+        wg_config=wg_config.render(facts, row.address, private_key),
+        expires_at=moment(row.expires_at_ns),
+        tier=row.tier,
     )
 
 
@@ -104,7 +121,9 @@ def _check_key(key: bytes, own_key: bytes) -> None:
         raise BadClientKey("client_public_key is the server's own key")
 
 
-async def _make(state: State, account: AccountState, public_ip: str, public_key: bytes) -> LiveSession:
+async def _make(
+    state: State, account: AccountState, public_ip: str, public_key: bytes, note: Note | None
+) -> LiveSession:
     old = state.live_by_key.get(public_key)
     if old is not None and old.row.account_id != account.id:
         raise BadClientKey("client_public_key is in use")
@@ -130,7 +149,7 @@ async def _make(state: State, account: AccountState, public_ip: str, public_key:
             expires_at_ns=now_ns + SESSION_LIFETIME_NS,
         )
         session = LiveSession(row, slot, began_boot_ns=boot_ns, ends_boot_ns=boot_ns + SESSION_LIFETIME_NS)
-        made = await _commit(state, session, old)
+        made = await _commit(state, session, old, note)
         undo.pop_all()
     event(logger, logging.INFO, "session created", session=session_id)
     if old is not None and made.superseded is not None:
@@ -158,7 +177,7 @@ def _bind(state: State, session_id: str, undo: AsyncExitStack) -> Slot:
     return slot
 
 
-async def _commit(state: State, session: LiveSession, old: LiveSession | None) -> _Made:
+async def _commit(state: State, session: LiveSession, old: LiveSession | None, note: Note | None) -> _Made:
     account = state.account_of(session)
     end = None if old is None else ending.read_final(state, old, "superseded")
 
@@ -169,12 +188,12 @@ async def _commit(state: State, session: LiveSession, old: LiveSession | None) -
         state.add_live(session)
 
     try:
-        return await state.store.write(lambda connection: _write(connection, session.row, end), applied)
+        return await state.store.write(lambda connection: _write(connection, session.row, end, note), applied)
     except StoreFailed as error:
         raise StorageUnavailable from error
 
 
-def _write(connection: Connection, row: SessionRow, end: Ending | None) -> _Made:
+def _write(connection: Connection, row: SessionRow, end: Ending | None, note: Note | None) -> _Made:
     """One transaction: the old session ends, the new one begins (in the store's thread)."""
     superseded = None if end is None else ending.write_end(connection, end)
     live = sessions.any_live(connection, row.account_id)
@@ -182,6 +201,8 @@ def _write(connection: Connection, row: SessionRow, end: Ending | None) -> _Made
     accounts.set_windows(connection, row.account_id, windows)
     sessions.add(connection, row)
     leases.lease(connection, row.address, row.id)
+    if note is not None:
+        note(connection, row)
     return _Made(windows, superseded)
 
 

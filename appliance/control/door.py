@@ -20,9 +20,21 @@ from pathlib import Path
 
 import trio
 
-from appliance.control import creating, draining, ending, regions, sessions, starting, ticks, tokens, upkeep, usage
+from appliance.control import (
+    creating,
+    draining,
+    ending,
+    regions,
+    sessions,
+    starting,
+    ticks,
+    tokens,
+    upkeep,
+    usage,
+)
 from appliance.control.errors import SessionNotFound
 from appliance.control.expiry import Expiry
+from appliance.control.idempotency import Idempotency, Once
 from appliance.control.ports import DataPlane, Flows, NodeFacts
 from appliance.control.quota import Quota
 from appliance.control.state import AccountState, State
@@ -73,6 +85,7 @@ class Control:
         self._quota = Quota(self._state)
         self._ticks = Ticks(self._state, self._quota)
         self._expiry = Expiry(self._state)
+        self._idempotency = Idempotency(self._state)
 
     async def start(self, *, serve: bool = True) -> None:
         """Load the state, settle what the last process left and install the live sessions' peers.
@@ -143,11 +156,17 @@ class Control:
         await draining.set_draining(self._state, on)
 
     async def create_session(
-        self, account: Account, region: str, client_public_key: bytes | None
+        self, account: Account, region: str, client_public_key: bytes | None, once: Once | None = None
     ) -> CreatedSession:
-        """Make a session. Raises any of `errors.py` about creating; then nothing is left behind."""
+        """Make a session. Raises any of `errors.py` about creating; then nothing is left behind.
+
+        With `once` it is the same session for the same key and body, however often it is asked for.
+        """
+        owner = self._account(account)
         try:
-            return await creating.create(self._state, self._account(account), region, client_public_key)
+            if once is not None:
+                return await self._idempotency.create(owner, region, client_public_key, once)
+            return await creating.create(self._state, owner, region, client_public_key)
         finally:
             self._expiry.session_made()
 

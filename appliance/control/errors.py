@@ -42,6 +42,18 @@ class BadClientKey(Refused):
     """The client's public key cannot be used; the message says why in a few words."""
 
 
+class KeyReused(Refused):
+    """The idempotency key was used before, with another body."""
+
+
+class AnswerGone(Refused):
+    """The idempotency key was used before, and its answer held a private key that is nowhere any more."""
+
+
+class TooManyKeys(Refused):
+    """The account has used as many idempotency keys as are remembered."""
+
+
 class SessionNotFound(Refused):
     """No such session, or one of another account (deliberately the same)."""
 

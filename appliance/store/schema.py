@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, MetaData, Table, Text, text
 
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003")
 
 metadata = MetaData()
 
@@ -34,6 +34,19 @@ accounts = Table(
     Column("prepaid_bytes", BigInteger),
     Column("spent_at_ns", BigInteger),
 )
+
+# Creates that can be repeated: what was asked with a key, and the session that it made. Hashes only.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
+    Column("key_sha256", LargeBinary, primary_key=True),
+    Column("body_sha256", LargeBinary, nullable=False),
+    Column("session_id", Text, ForeignKey("sessions.id"), nullable=False),
+    Column("wg_config", Text),
+    Column("created_at_ns", BigInteger, nullable=False),
+)
+Index("idempotency_keys_age", idempotency_keys.c.created_at_ns)
 
 tokens = Table(
     "tokens",

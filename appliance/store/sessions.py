@@ -69,6 +69,12 @@ def ended(connection: Connection, session_id: str) -> tuple[SessionRow, End] | N
     return None if row is None else (_made(row), _end(row))
 
 
+def made(connection: Connection, session_id: str) -> SessionRow:
+    """What was written when this session, live or ended, was made."""
+    query = select(sessions).where(sessions.c.id == session_id)
+    return _made(connection.execute(query).mappings().one())
+
+
 def account_of(connection: Connection, session_id: str) -> str | None:
     """Whose session this is, live or ended; None when there is none of that id."""
     query = select(sessions.c.account_id).where(sessions.c.id == session_id)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from appliance.control.errors import NoNodeInRegion, Refused, SessionNotFound
+from appliance.control.idempotency import Once
 from appliance.control.views import Account, CreatedSession, RegionView, SessionView, UsageView
 
 TOKEN = "tb-secret-of-alice"
@@ -22,6 +23,7 @@ class FakeControl:
         self.sessions: dict[str, tuple[str, SessionView]] = {}
         self.keys: list[bytes | None] = []
         self.refuse: Exception | None = None
+        self.once: Once | None = None
         self.before_create: Callable[[], Awaitable[object]] | None = None
 
     async def authenticate(self, token: str) -> Account | None:
@@ -32,8 +34,9 @@ class FakeControl:
         return [RegionView(self.region, 1)]
 
     async def create_session(
-        self, account: Account, region: str, client_public_key: bytes | None
+        self, account: Account, region: str, client_public_key: bytes | None, once: Once | None = None
     ) -> CreatedSession:
+        self.once = once
         if self.before_create is not None:
             await self.before_create()
         if self.refuse is not None:

@@ -10,6 +10,7 @@ import pytest
 
 from api import connections, front, listener
 from api.body import BODY_LIMIT_BYTES, BODY_TIMEOUT_SECONDS
+from appliance.control.idempotency import KEYS_PER_ACCOUNT
 from tests.api.fakes import TOKEN, FakeControl
 from tests.api.served import served, shell
 
@@ -26,7 +27,7 @@ async def test_every_example_runs_and_answers_as_shown() -> None:
         said = await shell("printf '\\0'\n".join(examples), API=base, TB_KEY=TOKEN)
     answers = [json.loads(answer) for answer in said.split("\0")]
     assert not [answer for answer in answers if "error" in answer]
-    assert [key is None for key in control.keys] == [True, False, True]
+    assert [key is None for key in control.keys] == [True, False, False, True]
     following = [*BLOCKS[1:], ("", "")]
     shown = [next_ for (kind, _), next_ in zip(BLOCKS, following, strict=True) if kind == "sh"]
     for answer, (kind, text) in zip(answers, shown, strict=True):
@@ -48,6 +49,8 @@ async def test_every_example_runs_and_answers_as_shown() -> None:
         *["no active nodes", "no active node in region CODE", "subnet exhausted", "storage unavailable"],
         "quota exceeded",
         "peer apply failed; node may be disconnected",
+        *["idempotency key used before with another body", "too many idempotency keys"],
+        "idempotency key used before; its answer held a private key and is gone",
     ],
 )
 def test_the_table_of_errors_has(words: str) -> None:
@@ -62,6 +65,7 @@ def test_the_limits_are_the_real_ones() -> None:
         f"| answer | {connections.WRITE_SECONDS:.0f} s to be read |",
         f"| connections of one address (IPv6: one /64) | {connections.CONNECTIONS_PER_SOURCE} |",
         f"| requests of one address under way | {front.REQUESTS_PER_SOURCE} |",
+        f"An account has {KEYS_PER_ACCOUNT} keys in 24 hours",
         f"| connections in all | {connections.CONNECTIONS_AT_MOST} |",
     ):
         assert limit in PAGE

@@ -15,13 +15,17 @@ from quart.typing import TestClientProtocol as Client
 from api.app import create_app
 from appliance.control.door import Control
 from appliance.control.errors import (
+    AnswerGone,
     BadClientKey,
+    KeyReused,
     NoActiveNodes,
     PeerApplyFailed,
     QuotaExceeded,
     StorageUnavailable,
     SubnetExhausted,
+    TooManyKeys,
 )
+from appliance.control.idempotency import Once
 from appliance.control.views import UsageView
 from tests.api.fakes import OTHER_TOKEN, TOKEN, FakeControl, UnknownRefusal
 
@@ -265,3 +269,39 @@ async def test_foreign_and_unknown_sessions_are_the_same(client: Client, method:
     assert (
         "terminated_at" not in (await _ask(client, "GET", f"/v1/sessions/{created['id']}", headers=AUTH))[1]
     )
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "error"),
+    [
+        (AnswerGone(), 409, "idempotency key used before; its answer held a private key and is gone"),
+        (KeyReused(), 422, "idempotency key used before with another body"),
+        (TooManyKeys(), 429, "too many idempotency keys"),
+    ],
+)
+async def test_what_the_door_refuses_about_keys(
+    client: Client, control: FakeControl, refusal: Exception, status: int, error: str
+) -> None:
+    control.refuse = refusal
+    assert await _ask(client, "POST", "/v1/sessions", b'{"region":"ash"}', AUTH) == (status, {"error": error})
+
+
+@pytest.mark.parametrize("key", ["a", "!~" * 127, "8e03978e-40d5-43dd-bc93-6894a57f9324"])
+async def test_an_idempotency_key_reaches_the_door_with_the_body(
+    client: Client, control: FakeControl, key: str
+) -> None:
+    headers = {**AUTH, "Idempotency-Key": key}
+    assert (await _ask(client, "POST", "/v1/sessions", b'{"region": "ash"}', headers))[0] == 200
+    assert control.once == Once(key, b'{"region": "ash"}')
+    assert (await _ask(client, "POST", "/v1/sessions", b'{"region": "ash"}', AUTH))[0] == 200
+    assert control.once is None
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "\xe9", "a\x7f"])
+async def test_a_bad_idempotency_key(client: Client, control: FakeControl, key: str) -> None:
+    headers = {**AUTH, "Idempotency-Key": key}
+    assert await _ask(client, "POST", "/v1/sessions", b'{"region":"ash"}', headers) == (
+        400,
+        {"error": "Idempotency-Key must be 1 to 255 visible ASCII characters"},
+    )
+    assert control.sessions == {}

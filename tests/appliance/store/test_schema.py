@@ -32,6 +32,7 @@ def test_migrations_lead_to_the_schema(connection):
         "sessions_live_key": "terminated_at_ns IS NULL",
         "sessions_live_account": "terminated_at_ns IS NULL",
         "leases_freed_order": "freed_order IS NOT NULL",
+        "idempotency_keys_age": "",
     }
 
 
