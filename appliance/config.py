@@ -18,8 +18,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from appliance.config_network import read_allow_networks, read_conntrack_per_client, read_nat_address
-from appliance.core.exitplan import CONNTRACK_PER_CLIENT, Network
+from appliance.config_network import (
+    read_allow_networks,
+    read_conntrack_per_client,
+    read_ipv6,
+    read_nat_address,
+)
+from appliance.core.exitplan import CONNTRACK_PER_CLIENT, IPV6_MODES, Ipv6Mode, Network
 from appliance.errors import UsageError
 from appliance.log import LEVELS, one_line
 
@@ -61,6 +66,7 @@ class UpConfig:
     allow_networks: tuple[Network, ...]
     conntrack_per_client: int
     nat_address: IPv4Address | None
+    ipv6: Ipv6Mode
     log_level: str
 
 
@@ -259,6 +265,7 @@ KEYS: Final = (
         "the way out's own",
         read_nat_address,
     ),
+    Key("ipv6", "mode", "what becomes of clients' IPv6: " + ", ".join(IPV6_MODES), "off", "off", read_ipv6),
     Key(
         "log_level",
         "word",

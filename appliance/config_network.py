@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, ip_network
 from typing import Final
 
-from appliance.core.exitplan import Network, is_openable
+from appliance.core.exitplan import IPV6_MODES, Ipv6Mode, Network, is_openable
 
 _MOST_FLOWS: Final = 1_000_000
 
@@ -36,6 +36,13 @@ def read_conntrack_per_client(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_FLOWS:
         raise ValueError(f"a number from 1 to {_MOST_FLOWS}")
     return value
+
+
+def read_ipv6(value: object) -> Ipv6Mode:
+    for mode in IPV6_MODES:
+        if value == mode:
+            return mode
+    raise ValueError("one of " + ", ".join(IPV6_MODES))
 
 
 def read_nat_address(value: object) -> IPv4Address:

@@ -163,7 +163,7 @@ class _Exit:
         control = Control(
             store=prepared.store,
             slots=slots,
-            dataplane=SessionPeers(device),
+            dataplane=SessionPeers(device, prepared.facts.prefix_v6),
             flows=prepared.network,
             facts=self._facts(identity),
             wall=wall_seconds,
@@ -202,6 +202,7 @@ class _Exit:
             pool=prepared.facts.pool,
             client_mtu=prepared.facts.client_mtu,
             dns=config.dns,
+            prefix_v6=prepared.facts.prefix_v6,
         )
 
     async def _serve(self, device: Device, control: Control, uapi: UapiServer, tun: Tun) -> None:

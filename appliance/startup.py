@@ -68,6 +68,7 @@ def prepare(config: UpConfig, bind_api: BindApi, stack: ExitStack) -> Prepared:
             allow_networks=config.allow_networks,
             conntrack_per_client=config.conntrack_per_client,
             nat_address=config.nat_address,
+            ipv6=config.ipv6,
         ),
     )
     facts = network.check()

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Protocol
 
 from appliance.core.accounting import Purse
@@ -19,7 +19,7 @@ class NodeFacts:
 
     `endpoint` is HOST:PORT with IPv6 hosts in brackets; `public_ip` and `endpoint` are None when no
     usable address exists, then creating a session is refused. `client_mtu` is None when the
-    default of 1420 fits.
+    default of 1420 fits. `prefix_v6` is the tunnel's IPv6 network, None when clients have no IPv6 address.
     """
 
     region: str
@@ -29,6 +29,7 @@ class NodeFacts:
     pool: IPv4Network
     client_mtu: int | None
     dns: tuple[str, ...] = ()
+    prefix_v6: IPv6Network | None = None
 
 
 class DataPlane(Protocol):

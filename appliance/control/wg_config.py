@@ -10,6 +10,7 @@ import base64
 from ipaddress import IPv4Address
 
 from appliance.control.ports import NodeFacts
+from appliance.core.ula import address_in
 
 _KEEPALIVE_SECONDS = 25  # keeps NAT mappings open, and an unused tunnel from looking abandoned
 
@@ -19,7 +20,11 @@ def render(facts: NodeFacts, address: IPv4Address, private_key: bytes | None) ->
     lines = ["[Interface]"]
     if private_key is not None:
         lines.append(f"PrivateKey = {base64.b64encode(private_key).decode('ascii')}")
-    lines.append(f"Address = {address}/{facts.pool.prefixlen}")
+    addresses, everything = [f"{address}/{facts.pool.prefixlen}"], ["0.0.0.0/0"]
+    if facts.prefix_v6 is not None:
+        addresses.append(f"{address_in(facts.prefix_v6, address)}/128")
+        everything.append("::/0")
+    lines.append(f"Address = {', '.join(addresses)}")
     if facts.client_mtu is not None:
         lines.append(f"MTU = {facts.client_mtu}")
     if facts.dns:
@@ -27,7 +32,7 @@ def render(facts: NodeFacts, address: IPv4Address, private_key: bytes | None) ->
     lines += [
         "[Peer]",
         f"PublicKey = {base64.b64encode(facts.public_key).decode('ascii')}",
-        "AllowedIPs = 0.0.0.0/0",
+        f"AllowedIPs = {', '.join(everything)}",
         f"Endpoint = {facts.endpoint}",
         f"PersistentKeepalive = {_KEEPALIVE_SECONDS}",
     ]

@@ -18,6 +18,9 @@ Rules of the plan:
 * NAT is by `iifname` in postrouting (kernel >= 5.7): whatever entered by the tunnel and leaves by
   anything else leaves with the host's own address, so no inner address is ever seen outside. With
   `nat_address` it leaves the egress with that one; any other way out still takes the host's own.
+* With `ipv6 = "reject"` clients have an IPv6 address and send all their IPv6 here, where it is rejected
+  at once, so that none of it goes around the tunnel. That happens in prerouting (kernel >= 5.9): without IPv6
+  forwarding, which stays off, no packet ever comes to the forward hook.
 * One client cannot fill the host's connection table: a set counts each client's open flows, and a new one
   over the limit is rejected. The set lives in the table, so it is gone with it.
 * TCP's segment size is lowered to what fits the smaller of the two ways (`rt mtu` looks at both), because
@@ -28,8 +31,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
-from typing import Final
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, collapse_addresses
+from typing import Final, Literal
+
+from appliance.core.ula import address_in, tunnel_prefix
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -66,6 +71,8 @@ OPENABLE_V4: Final = tuple(
 OPENABLE_V6: Final = (IPv6Network("fc00::/7"),)
 
 CONNTRACK_PER_CLIENT: Final = 4096
+Ipv6Mode = Literal["off", "reject"]
+IPV6_MODES: Final[tuple[Ipv6Mode, ...]] = ("off", "reject")
 # Clients whose flows are counted at once; more sessions than one exit carries.
 _COUNTED_CLIENTS: Final = 65_536
 
@@ -74,6 +81,7 @@ REJECTED_TCP_PORTS: Final = ("25", "465", "587", "2525", "6660-6669", "6697")
 
 TABLE_FAMILY: Final = "inet"
 _REJECT: Final = "reject with icmpx type admin-prohibited"
+_REJECT_V6: Final = "reject with icmpv6 type admin-prohibited"
 _TABLE_PREFIX: Final = "sallyport_"
 
 # Stricter than the kernel on purpose: the name stands in rules, where quotes, spaces and a star mean more.
@@ -146,11 +154,12 @@ class Table:
 @dataclass(frozen=True)
 class Policy:
     """What the operator decides about clients' traffic: private networks that are open, flows per client,
-    the address that they leave the egress with (None: the host's own)."""
+    the address that they leave the egress with (None: the host's own), and what becomes of their IPv6."""
 
     allow_networks: tuple[Network, ...] = ()
     conntrack_per_client: int = CONNTRACK_PER_CLIENT
     nat_address: IPv4Address | None = None
+    ipv6: Ipv6Mode = "off"
 
     @property
     def allowed_v4(self) -> list[IPv4Network]:
@@ -189,6 +198,17 @@ class ExitPlan:
     def gateway(self) -> IPv4Address:
         """The tunnel's own address: the first of the pool."""
         return self.pool.network_address + 1
+
+    @property
+    def prefix_v6(self) -> IPv6Network | None:
+        """The tunnel's IPv6 network, None when clients have no IPv6 address."""
+        return None if self.policy.ipv6 == "off" else tunnel_prefix(self.pool)
+
+    @property
+    def gateway_v6(self) -> IPv6Interface | None:
+        """The tunnel's own IPv6 address."""
+        prefix = self.prefix_v6
+        return None if prefix is None else IPv6Interface((address_in(prefix, self.gateway), prefix.prefixlen))
 
     @property
     def sysctls(self) -> dict[str, str]:
@@ -240,8 +260,11 @@ def _table(plan: ExitPlan) -> Table:
     if policy.nat_address is not None:
         nat.insert(0, f'{enters} oifname "{plan.egress}" counter snat ip to {policy.nat_address}')
     postrouting = Chain("postrouting", tuple(nat), "type nat hook postrouting priority srcnat")
-    chains = (from_clients, to_clients, input_, forward, postrouting)
-    return Table(TABLE_FAMILY, table_name(interface), chains, (counted,))
+    chains = [from_clients, to_clients, input_, forward, postrouting]
+    if policy.ipv6 == "reject":
+        refuse = f"{enters} meta nfproto ipv6 counter {_REJECT_V6}"
+        chains.append(Chain("prerouting", (refuse,), "type filter hook prerouting priority filter"))
+    return Table(TABLE_FAMILY, table_name(interface), tuple(chains), (counted,))
 
 
 def _forbid(destination: str, forbidden: tuple[Network, ...], allowed: list[Network]) -> str:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from appliance.core.accounting import Purse
+from appliance.core.ula import address_in
 from appliance.device.device import Device
 from appliance.device.peers import PeerRecord
 from appliance.pump import Endpoint
@@ -33,10 +34,11 @@ class _OpenPurse:
 
 
 class SessionPeers:
-    """Sessions on one device."""
+    """Sessions on one device; with an IPv6 network each has the address in it that belongs to its lease."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, prefix_v6: IPv6Network | None = None) -> None:
         self._device = device
+        self._prefix_v6 = prefix_v6
         self._purses: dict[str, _OpenPurse] = {}
 
     async def add_session(
@@ -47,6 +49,8 @@ class SessionPeers:
         record = self._add(public_key, slot, purse)
         try:
             self._device.peers.allow(record, IPv4Network(address))
+            if self._prefix_v6 is not None:
+                self._device.peers.allow(record, IPv6Network(address_in(self._prefix_v6, address)))
             if known is not None:
                 self._device.pump.set_endpoint(record.handle, known)
         except BaseException:

@@ -14,8 +14,9 @@ All three block for some ten milliseconds: call them through `trio.to_thread.run
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,7 @@ from appliance.log import event
 from appliance.net import conntrack, firewall, links, nftables
 from appliance.net.egress import Egress, find_egress, find_lans
 from appliance.net.forwarding import Forwarding
-from appliance.net.pool import check_pool, choose_pool, taken_networks
+from appliance.net.pool import check_pool, check_prefix, choose_pool, taken_networks
 from appliance.net.tun import check_tun
 
 _log = logging.getLogger("sallyport.net")
@@ -51,6 +52,7 @@ class ExitFacts:
     pool: IPv4Network
     gateway: IPv4Address
     egress: Egress | None
+    prefix_v6: IPv6Network | None = None
 
     @property
     def mtu(self) -> int:
@@ -116,11 +118,13 @@ class ExitNetwork:
             )
         except ValueError as refusal:
             raise UsageError(str(refusal)) from None
+        if plan.prefix_v6 is not None:
+            check_prefix(plan.prefix_v6, self.interface)
         self._forwarding.saved()
         self._forwarding.check(plan.ways)
         nftables.check(plan.table)
         self._plan = plan
-        return ExitFacts(pool, plan.gateway, egress)
+        return ExitFacts(pool, plan.gateway, egress, plan.prefix_v6)
 
     def create(self) -> None:
         """Make the rest, once the TUN is open. The interface comes up last, behind its rules."""
@@ -135,6 +139,7 @@ class ExitNetwork:
             self._remove_left_over(before.table)
         links.set_address(plan.interface, IPv4Interface((plan.gateway, plan.pool.prefixlen)))
         links.set_up(plan.interface)
+        self._number_v6(plan)
         self._warn_of_foreign_address()
         for obstacle in firewall.find_obstacles(plan.interface, plan.table):
             event(_log, logging.WARNING, obstacle.what, allow_it_with=obstacle.command)
@@ -158,6 +163,20 @@ class ExitNetwork:
     async def forget(self, address: IPv4Address) -> None:
         """Delete the connection tracking entries of a client address."""
         await trio.to_thread.run_sync(conntrack.forget, address)
+
+    def _number_v6(self, plan: ExitPlan) -> None:
+        """Behind an address of its network the host can answer clients; without IPv6 it stays silent."""
+        if plan.gateway_v6 is None:
+            return
+        try:
+            links.set_address(plan.interface, plan.gateway_v6)
+        except OSError as refusal:
+            event(
+                _log,
+                logging.WARNING,
+                "the host has IPv6 switched off: clients' IPv6 is dropped without an answer",
+                reason=os.strerror(refusal.errno or 0),
+            )
 
     def _warn_of_foreign_address(self) -> None:
         """An address that is not this host's works only when the network beyond sends it here."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Final
 
 from appliance.errors import InUseError
@@ -22,6 +22,7 @@ _BLOCKS: Final = tuple(
     for text in ("10.101.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
 _POOL_PREFIX: Final = 24
+_BLOCK_V6_PREFIX: Final = 8
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,22 @@ def check_pool(pool: IPv4Network, taken: Iterable[Taken]) -> None:
     for one in taken:
         if pool.overlaps(one.network):
             raise InUseError(f"the pool {pool} overlaps {one.what}: choose another with --pool")
+
+
+def check_prefix(prefix: IPv6Network, interface: str) -> None:
+    """InUseError when the tunnel's IPv6 prefix overlaps a network of the host's. Routes for a whole block of
+    addresses (a default route, "unreachable fc00::/7") are none."""
+    names = {link.index: link.name for link in links.read_links()}
+    for route in routes.read_routes(6):
+        network, name = route.network, names.get(route.index)
+        if not isinstance(network, IPv6Network) or network.prefixlen <= _BLOCK_V6_PREFIX or name == interface:
+            continue
+        if network.overlaps(prefix):
+            where = f" dev {name}" if name is not None else ""
+            raise InUseError(
+                f"the tunnel's IPv6 network {prefix} overlaps the route {network}{where}: "
+                "choose another pool with --pool, the network follows from it"
+            )
 
 
 def choose_pool(taken: Iterable[Taken]) -> IPv4Network:

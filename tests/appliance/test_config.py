@@ -39,6 +39,7 @@ def test_defaults() -> None:
         allow_networks=(),
         conntrack_per_client=4096,
         nat_address=None,
+        ipv6="off",
         log_level="info",
     )
 
@@ -67,6 +68,7 @@ def test_every_key_in_a_file(file: Path) -> None:
         allow_networks = ["10.0.5.0/24"]
         conntrack_per_client = 100
         nat_address = "203.0.113.5"
+        ipv6 = "reject"
         log_level = "debug"
         """
     )
@@ -83,6 +85,7 @@ def test_every_key_in_a_file(file: Path) -> None:
         allow_networks=(IPv4Network("10.0.5.0/24"),),
         conntrack_per_client=100,
         nat_address=IPv4Address("203.0.113.5"),
+        ipv6="reject",
         log_level="debug",
     )
     assert set(read_file(file)) == {key.name for key in KEYS}
@@ -126,6 +129,7 @@ BAD: dict[str, list[object]] = {
     "allow_networks": ["", "10.0.5.0", "10.0.5.1/24", "8.8.8.0/24", ["169.254.0.0/16"], [10], 10],
     "conntrack_per_client": [0, -1, 1_000_001, "many", True, 1.5],
     "nat_address": ["", "0.0.0.1", "127.0.0.1", "224.0.0.1", "240.0.0.1", "169.254.1.1", "fd00::1", 7],
+    "ipv6": ["", "on", "REJECT", 1, ["off"]],
     "log_level": ["", "INFO", "loud", 1],
 }
 

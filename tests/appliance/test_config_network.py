@@ -6,7 +6,12 @@ from ipaddress import IPv4Address, ip_network
 
 import pytest
 
-from appliance.config_network import read_allow_networks, read_conntrack_per_client, read_nat_address
+from appliance.config_network import (
+    read_allow_networks,
+    read_conntrack_per_client,
+    read_ipv6,
+    read_nat_address,
+)
 
 
 def test_allowed_networks_as_a_list_or_with_commas():
@@ -37,6 +42,13 @@ def test_numbers_of_flows_that_cannot_be(value: object):
 
 def test_numbers_of_flows():
     assert [read_conntrack_per_client(number) for number in (1, 4096, 1_000_000)] == [1, 4096, 1_000_000]
+
+
+def test_ipv6():
+    assert [read_ipv6(mode) for mode in ("off", "reject")] == ["off", "reject"]
+    for value in ("", "on", "OFF", None, True, 6):
+        with pytest.raises(ValueError, match="off, reject"):
+            read_ipv6(value)
 
 
 def test_nat_address():

@@ -116,7 +116,7 @@ def test_refusals_are_one_line(capsys: pytest.CaptureFixture[str], words: list[s
         *[[], ["up"], ["genkey"], ["version"], ["token"], ["token", "create"], ["token", "list"]],
         *[["token", "revoke"], ["sessions"], ["sessions", "list"], ["sessions", "end"]],
         *[["sessions", "show"], ["status"], ["peers"], ["drain"], ["config"], ["config", "check"]],
-        *[["config", "show"], ["config", "defaults"]],
+        *[["config", "show"], ["config", "defaults"], ["backup"], ["restore"]],
     ],
 )
 def test_help_everywhere_with_an_example(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
@@ -143,7 +143,7 @@ def test_light_commands_load_nothing_heavy(command: str) -> None:
         "appliance.cli",
         *(f"appliance.cli.{path.stem}" for path in (ROOT / "appliance/cli").glob("[a-z]*.py")),
         *("appliance.config", "appliance.config_network", "appliance.errors", "appliance.log"),
-        *("appliance.core", "appliance.core.exitplan"),
+        *("appliance.core", "appliance.core.exitplan", "appliance.core.ula"),
     }
 
 
@@ -193,5 +193,7 @@ def test_every_command_is_described_in_the_documentation() -> None:
         "config check",
         "config show",
         "config defaults",
+        "backup FILE",
+        "restore FILE",
     ):
         assert f"sallyport {words}" in page

@@ -20,7 +20,7 @@ EVERY_OPTION = [
     *["--interface", "wg9", "--listen-port", "0", "--api", "[::1]:0", "--public-ip", "203.0.113.7"],
     *["--region", "007", "--egress", "eth0", "--pool", "10.9.0.0/24", "--state-dir", "/srv/x"],
     *["--allow-networks", "10.0.5.0/24,192.168.9.9/32", "--conntrack-per-client", "100"],
-    *["--nat-address", "203.0.113.8"],
+    *["--nat-address", "203.0.113.8", "--ipv6", "reject"],
 ]
 
 
@@ -68,6 +68,7 @@ def test_every_option(exit_: _Exit) -> None:
             allow_networks=(IPv4Network("10.0.5.0/24"), IPv4Network("192.168.9.9/32")),
             conntrack_per_client=100,
             nat_address=IPv4Address("203.0.113.8"),
+            ipv6="reject",
             log_level="info",
         )
     ]

@@ -6,7 +6,7 @@ import base64
 import os
 import shutil
 import subprocess
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 
@@ -49,6 +49,13 @@ def test_with_the_clients_key_and_everything_else():
         "Endpoint = [2001:db8::1]:7\n"
         "PersistentKeepalive = 25\n"
     )
+
+
+def test_with_ipv6():
+    """The IPv4 address first, each with a prefix; and everything goes into the tunnel."""
+    text = wg_config.render(facts(prefix_v6=IPv6Network("fd00:1:2::/64")), ADDRESS, None)
+    assert "Address = 10.101.0.7/24, fd00:1:2::a65:7/128\n" in text
+    assert "AllowedIPs = 0.0.0.0/0, ::/0\n" in text
 
 
 @pytest.mark.skipif(

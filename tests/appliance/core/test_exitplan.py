@@ -20,6 +20,7 @@ from appliance.core.exitplan import (
     table_interface,
     table_name,
 )
+from appliance.core.ula import tunnel_prefix
 
 POOL = IPv4Network("10.101.0.0/24")
 NAME_CHARACTERS = "abcxyzABZ0189_.-"
@@ -111,6 +112,25 @@ def test_an_address_of_its_own_at_the_egress_and_the_hosts_own_elsewhere():
     for egress in (None, 'e"0'):
         with pytest.raises(ValueError, match="--egress"):
             ExitPlan("sally0", POOL, egress, policy)
+
+
+def test_clients_have_no_ipv6_until_it_is_asked_for():
+    plan = ExitPlan("sally0", POOL, "eth0")
+    assert plan.prefix_v6 is plan.gateway_v6 is None
+    assert "prerouting" not in rules()
+
+
+def test_all_ipv6_of_clients_is_rejected_before_it_is_routed():
+    plan = ExitPlan("sally0", POOL, "eth0", Policy(ipv6="reject"))
+    assert plan.prefix_v6 == tunnel_prefix(POOL)
+    assert plan.gateway_v6 is not None
+    assert str(plan.gateway_v6).endswith("::a65:1/64")
+    assert not any("ipv6" in path for path in plan.sysctls), "no setting of IPv6 is touched"
+    chain = plan.table.chains[-1]
+    assert chain.hook == "type filter hook prerouting priority filter"
+    assert chain.rules == (
+        'iifname "sally0" meta nfproto ipv6 counter reject with icmpv6 type admin-prohibited',
+    )
 
 
 def test_rejected_ports():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import pytest
 
@@ -38,6 +38,17 @@ async def test_a_session_counts_into_its_slot_and_leaves_its_endpoint_there() ->
         assert await exit_side.nothing_arrives()
         assert slot.tobytes() == final
         await sessions.remove_session(client.identity.public_key)  # gone already: no error
+
+
+async def test_with_an_ipv6_network_a_session_has_the_address_of_its_lease() -> None:
+    async with running_side("10.9.0.1") as exit_side:
+        sessions = SessionPeers(exit_side.device, IPv6Network("fd00:1:2::/64"))
+        await sessions.add_session(bytes(range(32)), IPv4Address("10.9.0.2"), empty_slot())
+        record = exit_side.device.peers.find(bytes(range(32)))
+        assert record is not None
+        assert [str(network) for network in record.allowed_ips] == ["10.9.0.2/32", "fd00:1:2::a09:2/128"]
+        await sessions.remove_session(bytes(range(32)))
+        assert exit_side.device.peers.owner_of(IPv6Network("fd00:1:2::a09:2/128")) is None
 
 
 async def test_a_slot_left_by_a_killed_process_lets_the_exit_speak_first() -> None:

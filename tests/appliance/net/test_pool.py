@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import InUseError
-from appliance.net.pool import _BLOCKS, Taken, check_pool, choose_pool, taken_networks
+from appliance.net.pool import _BLOCKS, Taken, check_pool, check_prefix, choose_pool, taken_networks
 from tests.appliance.net.lab import Namespace
 
 
@@ -100,3 +100,24 @@ def test_every_route_and_address_counts(host: Namespace):
     assert {"10.3.0.0/16", "10.4.0.0/16", "10.5.0.0/16", "10.7.0.0/16"} <= found.keys()
     assert "0.0.0.0/0" not in found
     assert not any(network.startswith("10.8.") for network in found), "our own interface"
+
+
+@pytest.mark.netns
+def test_the_ipv6_network_of_the_tunnel_must_be_free(host: Namespace):
+    prefix = IPv6Network("fd00:1:2::/64")
+
+    def check(interface: str = "sally0") -> None:
+        host.inside(lambda: check_prefix(prefix, interface))
+
+    host.run("ip", "-6", "route", "add", "default", "dev", "wire0")
+    host.run("ip", "-6", "route", "add", "unreachable", "fc00::/7")
+    host.run("ip", "-6", "address", "add", "fd00:1:3::1/64", "dev", "wire0")
+    check()
+    host.run("ip", "-6", "address", "add", "fd00:1:2::5/64", "dev", "wire0")
+    with pytest.raises(InUseError, match=r"fd00:1:2::/64 .*--pool"):
+        check()
+    host.run("ip", "-6", "address", "del", "fd00:1:2::5/64", "dev", "wire0")
+    host.run("ip", "-6", "route", "add", "fd00::/16", "dev", "wire0")
+    with pytest.raises(InUseError, match=r"fd00::/16 dev wire0"):
+        check()
+    check("wire0")
