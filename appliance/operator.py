@@ -86,6 +86,8 @@ async def perform(control: Control, verb: str, args: dict[str, Any], inside: Tel
                 return await _session(control, name)
             case "sessions_end", {"id": str(name)}:
                 return _plain(await control.end_session(None, name, "admin"))
+            case "backup", _ if not args:
+                return {"file": str(await control.backup())}
             case "drain", {"on": bool(on)}:
                 await control.drain(on)
                 return await _drain(control)

@@ -46,11 +46,23 @@ Commands = argparse._SubParsersAction
 
 def build_parser() -> Parser:
     """The parser of the whole command line."""
-    from appliance.cli import config, drain, genkey, peers, sessions, status, token, up, version
+    from appliance.cli import (
+        backup,
+        config,
+        drain,
+        genkey,
+        peers,
+        restore,
+        sessions,
+        status,
+        token,
+        up,
+        version,
+    )
 
     parser = Parser(prog="sallyport", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"sallyport {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (up, status, sessions, peers, drain, token, config, genkey, version):
+    for command in (up, status, sessions, peers, drain, token, config, backup, restore, genkey, version):
         command.add(commands)
     return parser

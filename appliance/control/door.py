@@ -118,6 +118,10 @@ class Control:
         """Return once the database has taken a transaction. Raises `StorageUnavailable`."""
         await upkeep.check(self._state)
 
+    async def backup(self) -> Path:
+        """Settle, and make a backup in the state directory. Raises `StorageUnavailable`, `StateError`."""
+        return await upkeep.backup(self._state)
+
     async def authenticate(self, token: str) -> Account | None:
         """Whose token this is; None when it is unknown or revoked."""
         account = tokens.authenticate(self._state, token)

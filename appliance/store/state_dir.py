@@ -16,6 +16,9 @@ from typing import Final, Self
 
 from appliance.errors import InUseError, StateError
 
+RESTORING: Final = "restoring"
+"""A file that is there while the content is being exchanged (restore.py)."""
+
 _LOCK: Final = "lock"
 
 

@@ -18,13 +18,14 @@ from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.errors import StateError
-from appliance.store.state_dir import StateDir, private_file
+from appliance.store import backup
+from appliance.store.state_dir import RESTORING, StateDir, private_file
 from appliance.store.upgrade import upgrade
 from appliance.store.writer import Writer
 
 T = TypeVar("T")
 
-DATABASE: Final = "sallyport.db"
+DATABASE: Final = backup.DATABASE
 _BUSY_TIMEOUT_SECONDS: Final = 5  # somebody with the sqlite3 shell may be looking
 
 
@@ -47,6 +48,8 @@ class Store:
         directory = StateDir.open(state_dir, create=create)
         engine = None
         try:
+            if (directory.path / RESTORING).exists():
+                raise StateError(f"a restore into {state_dir} was cut short: run `sallyport restore` again")
             database = directory.path / DATABASE
             private_file(database)
             engine = _engine(database)
@@ -74,6 +77,10 @@ class Store:
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Answer a query (see `Writer.read`)."""
         return await self._writer.read(query)
+
+    async def backup(self) -> Path:
+        """Make a backup of what is committed, in the state directory. Raises `StateError`, `StoreFailed`."""
+        return await self._writer.read(lambda connection: backup.pack(connection, self.path))
 
 
 def _engine(database: Path) -> Engine:

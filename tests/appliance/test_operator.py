@@ -15,6 +15,7 @@ import trio.testing
 from appliance import operator
 from appliance.errors import PrivilegeError, StateError, UserError
 from appliance.operator import LINE_BYTES, MOST_CONNECTIONS, NotRunning, call, serve
+from appliance.store.backup import verify
 from tests.appliance.control.fakes import Exit, key
 from tests.appliance.control.test_creating import execute
 
@@ -113,6 +114,15 @@ async def test_prepaid_tokens(tmp_path):
             with pytest.raises(UserError, match="bytes must be a whole number"):
                 await ask(node, "token_create", bytes=wrong)
         assert len(await ask(node, "token_list")) == 1
+
+
+async def test_backup(tmp_path):
+    async with served(tmp_path) as node:
+        made = Path((await ask(node, "backup"))["file"])
+        assert made.parent == tmp_path / "state"
+        assert verify(made).schema
+        with pytest.raises(UserError, match="unknown verb or arguments: backup"):
+            await ask(node, "backup", file="/etc/passwd")
 
 
 async def test_drain(tmp_path):

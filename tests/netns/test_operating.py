@@ -17,10 +17,11 @@ RUNNING = """\
 mkdir -p /run/sallyport; mount -t tmpfs tmpfs /run/sallyport
 ready() { for n in $(seq 200); do grep -q ready /run/sallyport/said && return; sleep 0.1; done; exit 1; }
 start() { sallyport up --public-ip 203.0.113.7 --interface INTERFACE >/run/sallyport/said & exit_=$!; ready; }
+service_stop() { kill $exit_; wait $exit_; : >/run/sallyport/said; }
+service_start() { start; }
 start
 cd /run/sallyport
 """
-STOP = "kill $exit_; wait $exit_\n"
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_the_page(lab: Lab) -> None:
     host = lab.host("h")
     host.address("lo", "203.0.113.7/32")
     examples = blocks("operating.md")
-    script = RUNNING.replace("INTERFACE", lab.name("x")) + "".join(examples) + STOP
+    script = RUNNING.replace("INTERFACE", lab.name("x")) + "".join(examples) + "service_stop\n"
     printed = shell(script, host)
     assert "health        well: pump ok, database ok" in printed
     assert '"well": true' in printed
@@ -42,3 +43,6 @@ def test_the_page(lab: Lab) -> None:
     assert printed.count("not draining; 0 sessions live\n") == 1
     assert "sallyport.toml is good\n" in printed
     assert re.search(r"^region +fsn +file$", printed, re.MULTILINE)
+    assert "manifest.json: OK\n" in printed
+    restored = r"^restored the state of \S+Z with 0 live sessions; .* /var/lib/sallyport/before-restore-\w+$"
+    assert re.search(restored, printed, re.MULTILINE)

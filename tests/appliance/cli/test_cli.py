@@ -139,12 +139,9 @@ def test_the_program_itself() -> None:
 def test_light_commands_load_nothing_heavy(command: str) -> None:
     loaded = modules_after(command)
     assert not loaded & HEAVY
-    assert {name for name in loaded if name.startswith("appliance.")} <= {
-        "appliance.cli",
-        *(f"appliance.cli.{path.stem}" for path in (ROOT / "appliance/cli").glob("[a-z]*.py")),
-        *("appliance.config", "appliance.config_network", "appliance.errors", "appliance.log"),
-        *("appliance.core", "appliance.core.exitplan", "appliance.core.ula"),
-    }
+    ours = {name for name in loaded if name.startswith("appliance.")}
+    words = ("appliance.cli", "appliance.config", "appliance.core")  # what is said, and what it may be
+    assert {name for name in ours if not name.startswith(words)} <= {"appliance.errors", "appliance.log"}
 
 
 @pytest.mark.parametrize(("words", "code"), [(["version"], 1), (["up", "--help"], 0)])
