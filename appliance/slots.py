@@ -11,7 +11,9 @@ it; `free` clears the magic word, and is called only after the commit that settl
 Words are read through a memoryview of 64-bit items, one aligned load each: never torn, no lock.
 
 The header remembers the boot. A file from another boot (a /run that is no tmpfs) may be older than the
-ledger; its counters are still true, but a session must not go on counting on them (`same_boot`).
+ledger; its counters are still true, but a session must not go on counting on them (`same_boot`). Within
+one boot a slot also tells when its session began and ends on the boot clock, so that not even a restart makes
+it follow the steps of the wall clock.
 
 `control` decides what is bound and settled; nobody else writes here.
 """
@@ -47,6 +49,9 @@ WORD_SESSION: Final = 2  # .. 5: the session id, ASCII, zero padded
 WORD_BYTES_IN: Final = 6
 WORD_BYTES_OUT: Final = 7
 WORD_HANDSHAKE_NS: Final = 12
+# Words that C knows nothing of. Boot-clock times, signed: a session may be older than the boot.
+WORD_BEGAN_NS: Final = 30
+WORD_ENDS_NS: Final = 31
 _SESSION_ID_BYTES: Final = 32
 
 _HEADER_BYTES: Final = 4096
@@ -83,6 +88,15 @@ class Slot:
     def counts(self) -> Counts:
         """What has been billed on it so far."""
         return Counts(self.words[WORD_BYTES_IN], self.words[WORD_BYTES_OUT])
+
+    def note_life(self, began_boot_ns: int, ends_boot_ns: int) -> None:
+        """Remember when the session began and ends, on the clock of this boot."""
+        self.words[WORD_BEGAN_NS], self.words[WORD_ENDS_NS] = began_boot_ns % 2**64, ends_boot_ns % 2**64
+
+    def life_ns(self) -> tuple[int, int] | None:
+        """When it began and ends, as noted; None when it was not."""
+        began, ends = (_signed(self.words[word]) for word in (WORD_BEGAN_NS, WORD_ENDS_NS))
+        return None if began == ends == 0 else (began, ends)
 
     def handshake_ns(self) -> int:
         """Wall clock of the last completed handshake, 0 for never."""
@@ -227,6 +241,10 @@ def _count_in(fd: int, size: int) -> int:
     if header[:3] != [_FILE_MAGIC, _FILE_VERSION, SLOT_BYTES]:
         return 0
     return header[_H_COUNT] if size >= _HEADER_BYTES + header[_H_COUNT] * SLOT_BYTES else 0
+
+
+def _signed(word: int) -> int:
+    return word - 2**64 if word >= 2**63 else word
 
 
 def _boot_words() -> tuple[int, int]:

@@ -149,6 +149,7 @@ async def _make(
             expires_at_ns=now_ns + SESSION_LIFETIME_NS,
         )
         session = LiveSession(row, slot, began_boot_ns=boot_ns, ends_boot_ns=boot_ns + SESSION_LIFETIME_NS)
+        slot.note_life(session.began_boot_ns, session.ends_boot_ns)
         made = await _commit(state, session, old, note)
         undo.pop_all()
     event(logger, logging.INFO, "session created", session=session_id)

@@ -11,7 +11,8 @@ was counted, for bound slots. So, in this order:
    account is spent end;
 5. the others' peers are installed.
 
-Ages and ends are put on the boot clock here, from the wall clock, and do not follow its steps from then on.
+Ages and ends live on the boot clock and do not follow the steps of the wall clock: within one boot the slots
+remember them; after a reboot they are put there anew, from the wall clock.
 """
 
 from __future__ import annotations
@@ -96,16 +97,19 @@ def _take_up(
     mine = max(
         (slot for slot in slots if slot.session_id == row.id), key=lambda slot: slot.generation, default=None
     )
+    life = mine.life_ns() if mine is not None and state.slots.same_boot else None
     if mine is None or not _good(state, mine, latest, settled):
         generation = max(latest, mine.generation if mine is not None else 0) + 1
         mine = _new_slot(state, row.id, generation) if serve else Slot.detached(row.id, generation)
-    age_ns = max(0, state.wall_ns() - row.created_at_ns)
-    boot_ns = state.boot_ns()
+    if life is None:
+        boot_ns, wall_ns = state.boot_ns(), state.wall_ns()
+        life = boot_ns - max(0, wall_ns - row.created_at_ns), boot_ns + row.expires_at_ns - wall_ns
+    mine.note_life(*life)
     return LiveSession(
         row,
         mine,
-        began_boot_ns=boot_ns - age_ns,
-        ends_boot_ns=boot_ns + row.expires_at_ns - state.wall_ns(),
+        began_boot_ns=life[0],
+        ends_boot_ns=life[1],
         earlier=sum((counts for number, counts in settled.items() if number != mine.generation), Counts()),
         settled=settled.get(mine.generation, Counts()),
     )

@@ -22,6 +22,8 @@ def test_words_are_those_of_the_c_side():
     assert words["WORDS"] == SLOT_WORDS
     for name in ("MAGIC", "GENERATION", "SESSION", "BYTES_IN", "BYTES_OUT", "HANDSHAKE_NS"):
         assert getattr(slots_module, f"WORD_{name}") == words[name]
+    # Ours alone: C has no name for them.
+    assert words["SEEN_NS"] < slots_module.WORD_BEGAN_NS < slots_module.WORD_ENDS_NS < SLOT_WORDS
 
 
 def test_bound_slots_are_found_again(tmp_path):
@@ -39,6 +41,21 @@ def test_bound_slots_are_found_again(tmp_path):
     assert (found.counts(), found.handshake_ns()) == (Counts(2**63 + 5, 7), 99)
     assert file.same_boot
     file.close()
+    file.close()
+
+
+@pytest.mark.parametrize("life", [(5_000_000_000, 2**62), (-(2**60), -1), (-1, 0)])
+def test_a_slot_remembers_a_life_of_this_boot_or_longer(tmp_path, life):
+    file = SlotFile.open(tmp_path / "slots", 1)
+    slot = file.bind("tb_one", 1)
+    assert slot.life_ns() is None
+    slot.note_life(*life)
+    file.close()
+    file = SlotFile.open(tmp_path / "slots", 1)
+    (slot,) = file.bound()
+    assert slot.life_ns() == life
+    file.free(slot)
+    assert file.bind("tb_two", 1).life_ns() is None
     file.close()
 
 

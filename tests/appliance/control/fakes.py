@@ -112,13 +112,14 @@ class Exit:
         self.facts = facts(**fact_changes)
         self.plane, self.flows = FakePlane(), FakeFlows()
         self.wall_offset_seconds = float(EPOCH_SECONDS)
+        self.boot_offset_seconds = 5.0
+        self.booted: float | None = None  # the zero of the boot clock, as Trio's clock has it
         self.rearmed = 0
         self.slot_count = 1100
 
     async def start(self, *, serve: bool = True) -> Self:
         # Both clocks run with Trio's, which tests replace by a mock.
-        began = trio.current_time()
-        boot_base_ns = 5_000_000_000
+        booted = self.booted = trio.current_time() if self.booted is None else self.booted
         self.store = Store.open(self.directory / "state")
         self.slots = SlotFile.open(self.directory / "test.slots", self.slot_count)
         self.control = Control(
@@ -128,7 +129,7 @@ class Exit:
             flows=self.flows,
             facts=self.facts,
             wall=lambda: self.wall_offset_seconds + trio.current_time(),
-            boot=lambda: boot_base_ns + int((trio.current_time() - began) * 1_000_000_000),
+            boot=lambda: int((self.boot_offset_seconds + trio.current_time() - booted) * 1_000_000_000),
             rearm=self._rearm,
         )
         try:
@@ -150,10 +151,23 @@ class Exit:
         self.store.close()
 
     def again(self, **fact_changes) -> Exit:
-        """The next process over the same state directory (after `stop`)."""
+        """The next process over the same state directory (after `stop`), in the same boot."""
         other = Exit(self.directory, **fact_changes)
         other.wall_offset_seconds = self.wall_offset_seconds
+        other.boot_offset_seconds, other.booted = self.boot_offset_seconds, self.booted
         return other
+
+    def pass_time(self, seconds: float) -> None:
+        """Both clocks go on while nobody looks."""
+        self.wall_offset_seconds += seconds
+        self.boot_offset_seconds += seconds
+
+    def reboot(self) -> None:
+        """As if the machine was started again before `start`: another boot id, a new boot clock."""
+        content = bytearray((self.directory / "test.slots").read_bytes())
+        content[32] ^= 1
+        (self.directory / "test.slots").write_bytes(content)
+        self.boot_offset_seconds, self.booted = 5.0, None
 
     def _rearm(self) -> None:
         self.rearmed += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from tests.appliance.control.fakes import DAY_SECONDS, Exit, key
@@ -56,12 +57,23 @@ async def test_an_end_that_fails_is_tried_again(tmp_path, virtual_time, caplog):
         nursery.cancel_scope.cancel()
 
 
-async def test_a_restart_keeps_the_time(tmp_path, virtual_time):
+@pytest.mark.parametrize("how", ["same boot", "reboot", "a year forwards", "a year back", "twice"])
+async def test_a_restart_keeps_the_time(tmp_path, virtual_time, how):
+    """Within one boot the wall clock may do what it likes, while the program runs and while it does not."""
     async with Exit(tmp_path) as node:
         account = await node.account()
         session, _, _ = await node.create(account, key(1))
     node = node.again()
-    node.wall_offset_seconds += 20 * DAY_SECONDS
+    node.pass_time(20 * DAY_SECONDS)
+    if how == "reboot":
+        node.reboot()
+    elif how == "twice":  # the second time the slot is older than the boot
+        node.reboot()
+        (await node.start()).stop()
+        node = node.again()
+        node.wall_offset_seconds += 400 * DAY_SECONDS
+    elif how != "same boot":
+        node.wall_offset_seconds += (400 if how == "a year forwards" else -400) * DAY_SECONDS
     async with node, trio.open_nursery() as nursery:
         nursery.start_soon(node.control.run)
         await trio.sleep(10 * DAY_SECONDS - 1)

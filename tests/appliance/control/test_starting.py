@@ -81,10 +81,9 @@ async def test_counters_of_another_boot_are_charged_but_not_used_on(tmp_path):
         account = await node.account()
         session, _, _ = await node.create(account, key(1))
         node.plane.count(key(1), 100, 10)
-    content = bytearray((tmp_path / "test.slots").read_bytes())
-    content[32] ^= 1  # the boot id in the header
-    (tmp_path / "test.slots").write_bytes(content)
-    async with node.again() as node:
+    node = node.again()
+    node.reboot()
+    async with node:
         (slot,) = node.slots.bound()
         assert slot.generation == 2
         node.plane.count(key(1), 1, 1)
@@ -122,7 +121,7 @@ async def test_what_cannot_go_on_ends(tmp_path, virtual_time):
         assert (await node.control.session(account, refused)).terminated_reason == "node_lost"
         expired, _, _ = await node.create(account, key(3))
     node = node.again(pool=IPv4Network("10.55.0.0/24"))
-    node.wall_offset_seconds += 30 * DAY_SECONDS
+    node.pass_time(30 * DAY_SECONDS)
     async with node:
         view = await node.control.session(account, expired)
         assert view.terminated_reason == "expired"
