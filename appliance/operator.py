@@ -47,6 +47,8 @@ SOCKET: Final = "operator.sock"
 LINE_BYTES: Final = 64 * 1024
 CONNECTION_SECONDS: Final = 10.0
 MOST_CONNECTIONS: Final = 32
+# What more a verb may take: copying and checking a large database.
+LONG_VERBS_SECONDS: Final = {"backup": 300.0}
 _CLIENT_SECONDS: Final = CONNECTION_SECONDS + 5
 _RETRY_SECONDS: Final = 0.1
 _OUT_OF_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -131,7 +133,7 @@ def call(state_dir: Path, verb: str, args: dict[str, Any]) -> Any:
     """Ask the running process (client side, blocking). Raises `NotRunning`, or `UserError` with its words."""
     request = json.dumps({"verb": verb, "args": args}).encode() + b"\n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
-        connection.settimeout(_CLIENT_SECONDS)
+        connection.settimeout(_CLIENT_SECONDS + LONG_VERBS_SECONDS.get(verb, 0.0))
         try:
             with _short(state_dir) as directory:
                 connection.connect(f"{directory}/{SOCKET}")
@@ -176,11 +178,11 @@ async def _attend(
 ) -> None:
     """One client, one question, one answer; whatever it does stays its own affair."""
     try:
-        with trio.move_on_after(CONNECTION_SECONDS):
+        with trio.move_on_after(CONNECTION_SECONDS) as limit:
             async with connection:
                 line = await _read_line(connection)
                 if line is not None:
-                    await connection.send_all(await _answer(control, inside, line))
+                    await connection.send_all(await _answer(control, inside, line, limit))
     except trio.BrokenResourceError:
         pass  # it went away before the answer did
     except Exception as error:
@@ -203,9 +205,10 @@ async def _read_line(connection: trio.SocketStream) -> bytes | None:
     return bytes(line)
 
 
-async def _answer(control: Control, inside: Telling | None, line: bytes) -> bytes:
+async def _answer(control: Control, inside: Telling | None, line: bytes, limit: trio.CancelScope) -> bytes:
     try:
         verb, args = _parse_untrusted(line)
+        limit.deadline += LONG_VERBS_SECONDS.get(verb, 0.0)
         answer = {"ok": await perform(control, verb, args, inside)}
     except UserError as error:
         answer = {"error": str(error)}

@@ -8,7 +8,8 @@ A tar archive (so that `tar tf` shows what is in it), for its owner alone:
     private.key pool operator.token    those that there are
 
 Not in it: the counters of live sessions (they are settled into the database first), whether it drains, and
-what is saved of the host's settings. Made by `Store.backup`, in the writer's thread; read by `restore.py`.
+what is saved of the host's settings. Made by `Store.backup`: only the copy of the database is made in the
+writer's thread, all the rest beside it, so that nobody waits for checksums. Read by `restore.py`.
 """
 
 from __future__ import annotations
@@ -56,27 +57,43 @@ class Manifest:
     files: dict[str, tuple[int, str]]
 
 
-def pack(connection: Connection, directory: Path) -> Path:
-    """Make a backup of the state in `directory` and leave it there, under a name of its own.
+def snapshot(connection: Connection, directory: Path) -> Path:
+    """Copy the database as it is between two transactions, into a file of its own in `directory`.
 
     Raises `StateError`, then nothing is left.
     """
-    name = f"backup-{secrets.token_hex(4)}"
-    database, archive = directory / f"{name}.db.part", directory / f"{name}.part"
+    copy = directory / f"backup-{secrets.token_hex(4)}.db.part"
+    source: Any = connection.connection.driver_connection
+    try:
+        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+            target.execute("PRAGMA journal_mode=DELETE")  # one file, without helpers beside it
+    except (OSError, sqlite3.Error) as error:
+        copy.unlink(missing_ok=True)
+        raise _not_made(directory, error) from error
+    return copy
+
+
+def pack(database: Path) -> Path:
+    """Make a backup of a snapshot (which it uses up) and of the files beside it, and leave it there.
+
+    Raises `StateError`, then nothing is left.
+    """
+    directory = database.parent
+    archive = database.with_name(database.name.replace(".db.", "."))
     try:
         _forget_old(directory)
-        schema = _snapshot(connection, database)
         members = [(DATABASE, database)]
         members += [(other, directory / other) for other in OTHERS if (directory / other).exists()]
         with open(os.open(archive, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
             os.fchmod(file.fileno(), 0o600)
-            _write(file, schema, members)
+            _write(file, _schema(database), members)
             file.flush()
             os.fsync(file.fileno())
     except (OSError, sqlite3.Error, tarfile.TarError) as error:
         archive.unlink(missing_ok=True)
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise StateError(f"the backup could not be made in {directory}: {reason}") from error
+        raise _not_made(directory, error) from error
     finally:
         database.unlink(missing_ok=True)
     return archive
@@ -106,14 +123,14 @@ def _forget_old(directory: Path) -> None:
                 left.unlink()
 
 
-def _snapshot(connection: Connection, path: Path) -> str:
-    """Copy the database as it is between two transactions; its schema."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    source: Any = connection.connection.driver_connection
-    with closing(sqlite3.connect(path)) as target:
-        source.backup(target)
-        target.execute("PRAGMA journal_mode=DELETE")  # one file, without helpers beside it
-        return str(target.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+def _schema(database: Path) -> str:
+    with closing(sqlite3.connect(database)) as connection:
+        return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+def _not_made(directory: Path, error: Exception) -> StateError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return StateError(f"the backup could not be made in {directory}: {reason}")
 
 
 def _write(file: IO[bytes], schema: str, members: list[tuple[str, Path]]) -> None:

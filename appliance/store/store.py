@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
+import trio
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -80,7 +81,10 @@ class Store:
 
     async def backup(self) -> Path:
         """Make a backup of what is committed, in the state directory. Raises `StateError`, `StoreFailed`."""
-        return await self._writer.read(lambda connection: backup.pack(connection, self.path))
+        copy = await self._writer.read(lambda connection: backup.snapshot(connection, self.path))
+        with trio.CancelScope(shield=True):  # the copy is not left behind
+            made = await trio.to_thread.run_sync(backup.pack, copy)
+        return made
 
 
 def _engine(database: Path) -> Engine:

@@ -125,6 +125,20 @@ async def test_backup(tmp_path):
             await ask(node, "backup", file="/etc/passwd")
 
 
+async def test_a_backup_may_take_its_time_and_nothing_else(tmp_path, autojump_clock, monkeypatch):
+    autojump_clock.autojump_threshold = 0.1
+    async with served(tmp_path) as node:
+
+        async def slow(*_: object) -> Path:
+            await trio.sleep(100)
+            return Path("/x")
+
+        monkeypatch.setattr(node.control, "backup", slow)
+        monkeypatch.setattr(node.control, "list_tokens", slow)
+        assert json.loads(await raw(node, b'{"verb": "backup", "args": {}}\n')) == {"ok": {"file": "/x"}}
+        assert await raw(node, b'{"verb": "token_list", "args": {}}\n') == b""
+
+
 async def test_drain(tmp_path):
     async with served(tmp_path) as node:
         await node.create(await node.account(), key(1))
