@@ -113,9 +113,10 @@ class State:
 
         What it says is left is exact while no peer of the account is in the tunnel, and only then used.
         """
-        left = account.windows.bytes_left(account.limits, account.unsettled_bytes(), self.wall_ns())
-        if left is None:
+        limits = account.limits
+        if limits.window_bytes == 0:
             return None
+        left = account.windows.bytes_left(limits, account.unsettled_bytes(), self.wall_ns())
         return Purse(account.id, 0 if account.spent else left)
 
     def free_slot(self, slot: Slot) -> None:

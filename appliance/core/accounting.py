@@ -180,10 +180,8 @@ class Windows:
         """Whole seconds that a session of this age has spent inside the window `time` of this account."""
         return time.overlap_seconds(age_ns, now_ns) if self.resets else age_ns // NS_PER_SECOND
 
-    def bytes_left(self, limits: Limits, unsettled_bytes: int, now_ns: int) -> int | None:
-        """What the account may still be billed; None when nothing limits it."""
-        if limits.window_bytes == 0:
-            return None
+    def bytes_left(self, limits: Limits, unsettled_bytes: int, now_ns: int) -> int:
+        """What an account with a limit of bytes may still be billed."""
         traffic = self.traffic.rolled(now_ns, self._bytes_length_ns, in_use=False)
         return max(0, limits.window_bytes - traffic.used - unsettled_bytes)
 

@@ -7,7 +7,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance.control.errors import BadAmount, QuotaExceeded
+from appliance.control.errors import BadAmount, QuotaExceeded, StorageUnavailable
 from appliance.control.views import moment
 from appliance.core.accounting import MOST_PREPAID_BYTES, NEVER_NS
 from tests.appliance.control.fakes import DAY_SECONDS, Exit, key
@@ -206,6 +206,34 @@ async def test_an_end_that_cannot_be_written_lets_no_byte_through_and_is_tried_a
         assert await ended(node, account, session) == {"quota_exceeded"}
         assert (await node.control.usage(account)).bytes_used == 9_500
         assert_nothing_left(node)
+        nursery.cancel_scope.cancel()
+
+
+async def test_storage_that_turns_read_only_is_as_a_full_disk(tmp_path, virtual_time):
+    """Nobody new and no end; who is in runs on, and the purse holds without the database's help."""
+    async with Exit(tmp_path) as node, trio.open_nursery() as nursery:
+        nursery.start_soon(node.control.run)
+        account = await node.account(LIMIT)
+        session, _, _ = await node.create(account, key(1))
+
+        driver = node.store._engine.raw_connection().driver_connection
+        driver.execute("PRAGMA query_only = ON")
+        with pytest.raises(StorageUnavailable):
+            await node.create(account, key(2))
+        with pytest.raises(StorageUnavailable):
+            await node.control.end_session(account, session, "client_closed")
+        assert node.plane.count(key(1), 6_000, 0)
+        node.control.counted()
+        await trio.sleep(35)
+        assert node.plane.count(key(1), 3_000, 0)
+        node.control.counted()
+        assert not node.plane.count(key(1), 1_001, 0)
+        view = await node.control.session(account, session)
+        assert (view.terminated_at, view.bytes_in, view.quota_bytes_used) == (None, 9_000, 9_000)
+        driver.execute("PRAGMA query_only = OFF")
+        await trio.sleep(20)
+        assert execute(node, "SELECT traffic_used_bytes FROM accounts") == [(9_000,)]
+        assert node.plane.purses == {account.id: 1_000}
         nursery.cancel_scope.cancel()
 
 

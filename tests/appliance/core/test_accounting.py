@@ -163,7 +163,7 @@ def test_prepaid_seconds_are_the_sessions_whole_lives():
 def test_limits():
     assert limits_of("paid", None) == NO_LIMITS
     assert limits_of("free", 5) == Limits(window_bytes=5, window_seconds=0, session_seconds=0)
-    assert PREPAID.bytes_left(NO_LIMITS, 0, 0) is None
+    assert PREPAID.bytes_left(Limits(5, 0, 0), 9, 0) == 0
 
 
 # ---- windows: the corners by hand
