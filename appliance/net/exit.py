@@ -35,6 +35,7 @@ from appliance.log import event
 from appliance.net import conntrack, firewall, links, nftables
 from appliance.net.egress import Egress, find_egress, find_lans
 from appliance.net.forwarding import Forwarding
+from appliance.net.holders import Holders
 from appliance.net.pool import check_pool, check_prefix, choose_pool, taken_networks
 from appliance.net.tun import check_tun
 
@@ -84,7 +85,7 @@ class ExitNetwork:
         self._egress = egress
         self._pool = pool if pool is not None else remembered_pool
         self._policy = policy or Policy()
-        self._forwarding = Forwarding(state_dir)
+        self._forwarding = Forwarding(state_dir, Holders(_exit_lives))
         self._plan: ExitPlan | None = None
         self._created = False
 
@@ -133,7 +134,7 @@ class ExitNetwork:
             raise RuntimeError("create() before check()")
         before = self._forwarding.saved()
         self._created = True
-        self._forwarding.apply(plan.sysctls, plan.table.name)
+        self._forwarding.apply(plan.sysctls, plan.table.name, _shared(plan))
         nftables.apply(plan.table)
         if before is not None and before.table != plan.table.name:
             self._remove_left_over(before.table)
@@ -196,9 +197,7 @@ class ExitNetwork:
 
     def _put_back_settings(self, plan: ExitPlan) -> None:
         """Another exit of this host may leave by the same interface: its forwarding then stays on."""
-        others = [name for name in nftables.other_exits(plan.table) if links.exists(name)]
-        keep = [forwarding_sysctl(name) for name in plan.ways] if others else []
-        self._forwarding.undo(keep=keep)
+        self._forwarding.undo(_shared(plan))
 
     def _remove_table(self, plan: ExitPlan) -> None:
         nftables.remove(plan.table.family, plan.table.name)
@@ -208,3 +207,13 @@ class ExitNetwork:
         interface = table_interface(table)
         if interface is not None and not links.exists(interface):
             nftables.remove(TABLE_FAMILY, table)
+
+
+def _shared(plan: ExitPlan) -> list[str]:
+    """The settings that are not ours alone: those of the interfaces that the host had before."""
+    return [forwarding_sysctl(name) for name in plan.ways]
+
+
+def _exit_lives(table: str) -> bool:
+    interface = table_interface(table)
+    return interface is not None and links.exists(interface)

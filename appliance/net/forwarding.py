@@ -8,7 +8,8 @@ What stood there before is saved in the state directory, durably, before the fir
 crash finds that file and keeps its values, because what it would read now is its own doing. Values are
 put back only while the setting still holds what we wrote (somebody else's change since then wins) and
 only into the same boot and network namespace, since settings do not outlive those. An interface that is
-gone took its setting along.
+gone took its setting along. The egress may be another exit's too: `holders.py` tells who was first, and
+whether we are the last.
 
 A container often has /proc/sys read-only. Then nothing is written, and `check` tells whether the tunnel,
 which inherits from `default`, and the egress will forward anyway.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,7 @@ from typing import Final
 from appliance.core.exitplan import forwarding_sysctl
 from appliance.errors import PrivilegeError, StateError, UserError
 from appliance.log import event
+from appliance.net.holders import Holders
 
 _log = logging.getLogger("sallyport.net")
 
@@ -51,8 +53,9 @@ def sysctl_name(path: str) -> str:
 class Forwarding:
     """The settings of one exit. `proc` is /proc, or a tree like it."""
 
-    def __init__(self, state_dir: Path, proc: Path = Path("/proc")) -> None:
+    def __init__(self, state_dir: Path, holders: Holders, proc: Path = Path("/proc")) -> None:
         self._file = state_dir / SAVE_FILE
+        self._holders = holders
         self._proc = proc
 
     def check(self, ways: Iterable[str]) -> None:
@@ -80,9 +83,10 @@ class Forwarding:
         except (OSError, ValueError, KeyError, TypeError) as damage:
             raise StateError(f"{self._file} cannot be read ({damage}): delete it") from None
 
-    def apply(self, settings: Mapping[str, str], table: str) -> None:
+    def apply(self, settings: Mapping[str, str], table: str, shared: Collection[str] = ()) -> None:
         """Make the settings be, saving what stood there first; those of an earlier run that are no longer
-        wanted are put back. `table` is remembered beside them, for whoever cleans up after a crash."""
+        wanted are put back. `table` is remembered beside them, for whoever cleans up after a crash, and
+        names us among the holders of the settings in `shared`, which other exits may hold as well."""
         before = self.saved() or Saved({}, {}, table)
         stale = [path for path in before.original if path not in settings]
         original = dict(before.original)
@@ -91,20 +95,22 @@ class Forwarding:
             current = self._read(path)
             if current is not None and not (path in original and before.wrote.get(path) == current):
                 original[path] = current
+            if path in shared and path in original:
+                original[path] = self._holders.join(path, table, original[path])
         self._save(Saved(original, {**before.wrote, **settings}, table))
         for path, value in settings.items():
             self._write(path, value)
         if stale:
-            self._put_back(before, stale)
+            self._put_back(before, [path for path in stale if self._holders.leave(path, before.table)])
             self._save(
                 Saved({path: original[path] for path in settings if path in original}, dict(settings), table)
             )
 
-    def undo(self, *, keep: Iterable[str] = ()) -> None:
-        """Put back what an exit of this state directory changed, except the paths in `keep`; idempotent."""
+    def undo(self, shared: Collection[str] = ()) -> None:
+        """Put back what an exit of this state directory changed, except what others hold; idempotent."""
         saved = self.saved()
         if saved is not None:
-            kept = set(keep)
+            kept = {path for path in shared if not self._holders.leave(path, saved.table)}
             self._put_back(saved, [path for path in saved.original if path not in kept])
         self._file.unlink(missing_ok=True)
 

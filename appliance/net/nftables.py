@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from typing import Final
 
-from appliance.core.exitplan import TABLE_FAMILY, Table, table_interface
+from appliance.core.exitplan import Table
 from appliance.errors import PrivilegeError, UserError
 
 # nft takes some ten milliseconds; one that hangs must not hold up the end of the program.
@@ -64,14 +64,6 @@ def apply(table: Table) -> None:
 def remove(family: str, name: str) -> None:
     """Delete a table of ours; none is fine."""
     _run(["--file", "-"], f"add table {family} {name}\ndelete table {family} {name}\n")
-
-
-def other_exits(table: Table) -> list[str]:
-    """The interfaces of other exits that have a table in this network namespace."""
-    tables = [line.split() for line in _run(["list", "tables"]).splitlines()]
-    names = [words[2] for words in tables if len(words) == 3 and words[1] == TABLE_FAMILY]
-    found = [table_interface(name) for name in names if name != table.name]
-    return [interface for interface in found if interface is not None]
 
 
 def list_ruleset() -> object:

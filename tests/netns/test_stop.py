@@ -179,3 +179,20 @@ def test_systemd_hears_ready_and_stopping(scene):
         assert "READY=1" in bus.recv(4096).decode().splitlines()
         assert running.stop() == 0
         assert "STOPPING=1" in bus.recv(4096).decode().splitlines()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_exits_of_one_host_leave_it_as_the_first_found_it(scene, first):
+    before = scene.traces()
+    other = scene.lab.name("y")
+    exits = [
+        scene.up("--api", "127.0.0.1:0", "--listen-port", "0"),
+        scene.up(
+            *("--api", "127.0.0.1:0", "--listen-port", "0"),
+            *("--interface", other, "--state-dir", str(scene.lab.directory() / "second")),
+        ),
+    ]
+    assert exits.pop(first).stop() == 0
+    assert scene.exit.output("sysctl", "-n", f"net.ipv4.conf.{scene.egress}.forwarding").strip() == "1"
+    assert exits.pop().stop() == 0
+    assert scene.traces() == before

@@ -10,6 +10,7 @@ import pytest
 
 from appliance.errors import PrivilegeError, StateError, UserError
 from appliance.net.forwarding import SAVE_FILE, Forwarding, sysctl_name
+from appliance.net.holders import Holders
 
 EGRESS = "net/ipv4/conf/eth0/forwarding"
 TUNNEL = "net/ipv4/conf/sally0/forwarding"
@@ -48,7 +49,10 @@ class Host:
         (self.proc / "sys" / path).unlink()
 
     def forwarding(self) -> Forwarding:
-        return Forwarding(self.state_dir, self.proc)
+        return Forwarding(self.state_dir, self.holders(), self.proc)
+
+    def holders(self) -> Holders:
+        return Holders(lambda _: True, self.proc / "notes")
 
     @property
     def file(self) -> Path:
@@ -152,11 +156,17 @@ def test_another_egress_after_a_crash_puts_the_first_back(host: Host):
     assert (host.get(EGRESS), host.get(other)) == ("0", "0")
 
 
-def test_kept_paths_are_not_put_back(host: Host):
-    forwarding = host.forwarding()
-    forwarding.apply(WANTED, "table")
-    forwarding.undo(keep=[EGRESS])
-    assert (host.get(TUNNEL), host.get(EGRESS)) == ("0", "1")
+@pytest.mark.parametrize("first_to_stop", ["a", "b"])
+def test_what_two_exits_share_comes_back_with_the_last(host: Host, first_to_stop: str):
+    second = host.state_dir.with_name("second")
+    second.mkdir()
+    exits = {"a": host.forwarding(), "b": Forwarding(second, host.holders(), host.proc)}
+    for name, forwarding in exits.items():
+        forwarding.apply({EGRESS: "1"}, name, [EGRESS])
+    exits.pop(first_to_stop).undo([EGRESS])
+    assert host.get(EGRESS) == "1"
+    exits.popitem()[1].undo([EGRESS])
+    assert host.get(EGRESS) == "0"
 
 
 def test_the_table_is_remembered(host: Host):

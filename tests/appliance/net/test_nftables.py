@@ -115,11 +115,3 @@ def test_a_refused_transaction_leaves_the_old_table(host: Namespace):
         with pytest.raises(nftables.NftablesError, match="nft failed"):
             host.inside(lambda attempt=attempt: attempt(broken))
     assert host.run("nft", "list", "ruleset") == before
-
-
-@pytest.mark.netns
-def test_other_exits_are_found_by_their_tables(host: Namespace):
-    for name in ("sally0", "sally.1", "tun-2"):
-        host.inside(lambda name=name: nftables.apply(ExitPlan(name, PLAN.pool, None).table))
-    host.run("nft", "add table ip sallyport_x; add table inet sallyport; add table inet somebody")
-    assert host.inside(lambda: nftables.other_exits(PLAN.table)) == ["sally.1", "tun-2"]

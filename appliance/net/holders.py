@@ -1,0 +1,92 @@
+"""Who holds a setting that several exits of one host share, and what stood there before the first of them.
+
+Two exits may leave by the same interface. The second finds forwarding on, and would take that for what stood
+there before; so the first stop left it on for good. Hence one note per setting, outside of any state
+directory: the original value and the holders, by the names of their tables. Joining gives the original as
+the first holder found it; leaving tells whether nobody is left. A holder whose interface is gone (it
+crashed) does not count.
+
+The notes lie in /run/sallyport, per network namespace, and go with the boot like the settings themselves.
+Where that cannot be written each exit is alone with its own note in the state directory, as one per host is.
+Who calls it: `forwarding.py`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TextIO
+
+from appliance.log import event
+
+_log = logging.getLogger("sallyport.net")
+
+DIRECTORY: Final = Path("/run/sallyport")
+
+
+class Holders:
+    """The notes of this network namespace. `alive` tells whether the exit of a table still runs."""
+
+    def __init__(self, alive: Callable[[str], bool], directory: Path = DIRECTORY) -> None:
+        self._alive = alive
+        self._directory = directory
+
+    def join(self, setting: str, holder: str, current: str) -> str:
+        """Hold a setting whose value is `current`; the value that stood there before the first holder."""
+        with self._note(setting) as note:
+            if note is None:
+                return current
+            original, holders = self._read(note, without=holder)
+            if not holders and original is None:
+                original = current
+            self._write(note, current if original is None else original, [*holders, holder])
+            return current if original is None else original
+
+    def leave(self, setting: str, holder: str) -> bool:
+        """Hold it no longer. True when nobody else does: then the original is to be put back."""
+        with self._note(setting) as note:
+            if note is None:
+                return True
+            original, holders = self._read(note, without=holder)
+            if holders and original is not None:
+                self._write(note, original, holders)
+                return False
+            self._write(note, None, [])
+            return True
+
+    def _read(self, note: TextIO, *, without: str) -> tuple[str | None, list[str]]:
+        """The original and the other living holders; of a note that makes no sense, nothing."""
+        try:
+            content = json.load(note)
+            original, holders = content["original"], content["holders"]
+        except (ValueError, KeyError, TypeError):
+            return None, []
+        return original, [name for name in holders if name != without and self._alive(name)]
+
+    def _write(self, note: TextIO, original: str | None, holders: list[str]) -> None:
+        note.seek(0)
+        note.truncate()
+        if original is not None:
+            json.dump({"original": original, "holders": holders}, note)
+        note.flush()
+
+    @contextmanager
+    def _note(self, setting: str) -> Iterator[TextIO | None]:
+        """The note of a setting, locked; None where there can be none."""
+        space = os.stat("/proc/thread-self/ns/net").st_ino
+        name = f"{space}-{setting.replace('/', '_')}.setting"
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            fd = os.open(self._directory / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as refusal:
+            event(_log, logging.DEBUG, "no shared note of a setting", setting=setting, error=refusal.strerror)
+            yield None
+            return
+        with os.fdopen(fd, "r+", encoding="ascii") as note:
+            fcntl.flock(note, fcntl.LOCK_EX)
+            yield note
