@@ -32,6 +32,7 @@ from api import malformed, origin, request_ids
 from api.connections import Connection, Connections, Listener
 from api.front import Front
 from api.origin import Proxies
+from api.tls import Certificate
 from appliance.errors import InUseError, PrivilegeError, UsageError
 from appliance.log import event
 
@@ -80,10 +81,11 @@ def bind(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def url(sockets: Sequence[socket.socket]) -> str:
+def url(sockets: Sequence[socket.socket], *, secure: bool = False) -> str:
     """Where the API can be reached, with the real port and IPv6 hosts in brackets."""
     host, port = sockets[0].getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def reaches_others(sockets: Sequence[socket.socket]) -> bool:
@@ -97,6 +99,7 @@ async def serve(
     shutdown: trio.Event,
     *,
     proxies: Proxies | None = None,
+    certificate: Certificate | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` until `shutdown` is set; returns when the last connection is gone.
@@ -105,7 +108,7 @@ async def serve(
     """
     malformed.install()
     believed = proxies or Proxies()
-    server = _Server(Front(cast(ASGIFramework, app), believed), Connections(believed))
+    server = _Server(Front(cast(ASGIFramework, app), believed), Connections(believed), certificate)
     # Trio closes a listener's socket with the listener; ours outlive it.
     await server.run([sock.dup() for sock in sockets], shutdown, task_status)
     _close(sockets)
@@ -142,9 +145,10 @@ class _Served(TCPServer):
 class _Server:
     """One life of the listeners: like Hypercorn's own worker, over our connections."""
 
-    def __init__(self, app: Front, connections: Connections) -> None:
+    def __init__(self, app: Front, connections: Connections, certificate: Certificate | None) -> None:
         self._app = ASGIWrapper(cast(ASGIFramework, app))
         self._connections = connections
+        self._certificate = certificate
         self._settings = _Settings()
         self._context = WorkerContext(None)
         self._state: LifespanState = {}
@@ -177,13 +181,19 @@ class _Server:
     async def _handle(self, connection: Connection) -> None:
         try:
             state = ConnectionState(self._state.copy())
-            # Its type says TLS alone, its code takes either.
-            stream = cast("trio.SSLStream[trio.SocketStream]", connection)
+            # Hypercorn's type says TLS alone, its code takes either.
+            stream = cast("trio.SSLStream[trio.SocketStream]", self._secured(connection))
             await _Served(self._app, self._settings, self._context, state, stream)
         except Exception as failure:  # what one client does to its connection is nobody else's business
             event(_log, logging.ERROR, "connection failed", exc_info=failure)
         finally:
             self._connections.leave(connection)
+
+    def _secured(self, connection: Connection) -> Connection | trio.SSLStream[Connection]:
+        if self._certificate is None:
+            return connection
+        context = self._certificate.context()
+        return trio.SSLStream(connection, context, server_side=True, https_compatible=True)
 
     async def _hang_up_late(self, shutdown: trio.Event) -> None:
         try:

@@ -14,10 +14,11 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from appliance.config_api import check_pair, read_pem_file, read_trusted_proxies
 from appliance.config_network import (
     read_allow_networks,
     read_conntrack_per_client,
@@ -68,6 +69,9 @@ class UpConfig:
     nat_address: IPv4Address | None
     ipv6: Ipv6Mode
     log_level: str
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,23 @@ KEYS: Final = (
         _read_host_port,
     ),
     Key(
+        "tls_certificate",
+        "file",
+        "the certificate chain of the API (PEM); with tls_key it speaks HTTPS",
+        None,
+        "none: plain HTTP",
+        read_pem_file,
+    ),
+    Key("tls_key", "file", "the private key of tls_certificate (PEM)", None, "none", read_pem_file),
+    Key(
+        "trusted_proxies",
+        "prefixes",
+        "the proxies whose X-Forwarded-For is believed",
+        (),
+        "none",
+        read_trusted_proxies,
+    ),
+    Key(
         "public_ip",
         "address",
         "the address clients are told, taken as given",
@@ -287,6 +308,9 @@ def resolve(options: Mapping[str, object], file: Path | None) -> UpConfig:
         values.update(read_file(file))
     for name, value in options.items():
         values[name] = _judge(_BY_NAME[name], value, f"--{name.replace('_', '-')}")
+    problem = check_pair(values["tls_certificate"], values["tls_key"])
+    if problem is not None:
+        raise UsageError(problem)
     return UpConfig(**values)
 
 

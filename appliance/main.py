@@ -23,8 +23,9 @@ from functools import partial
 
 import trio
 
-from api import listener
+from api import listener, tls
 from api.app import create_app
+from api.origin import Proxies
 from appliance import log, operator
 from appliance.clock import boottime_ns, wall_seconds
 from appliance.config import UpConfig
@@ -63,8 +64,9 @@ def up(config: UpConfig) -> int:
     try:
         with ExitStack() as stack:
             warnings = stack.enter_context(RecentWarnings.kept())
+            certificate = tls.certificate(config.tls_certificate, config.tls_key)
             prepared = prepare(config, listener.bind, stack)
-            trio.run(_Exit(config, prepared, stack, warnings).run)
+            trio.run(_Exit(config, prepared, stack, warnings, certificate).run)
     except BaseException as failure:
         cause = cause_of(failure)
         if isinstance(cause, KeyboardInterrupt):
@@ -97,7 +99,12 @@ class _Exit:
     """One run of the exit."""
 
     def __init__(
-        self, config: UpConfig, prepared: Prepared, stack: ExitStack, warnings: RecentWarnings
+        self,
+        config: UpConfig,
+        prepared: Prepared,
+        stack: ExitStack,
+        warnings: RecentWarnings,
+        certificate: tls.Certificate | None,
     ) -> None:
         self._config = config
         self._warnings = warnings
@@ -106,8 +113,12 @@ class _Exit:
         self._stopping = trio.Event()
         self._api_down = trio.Event()
         self._ready = False
-        self._api_url = listener.url(prepared.api)  # asked now: the sockets close when a stop begins
-        self._api_reaches_others = listener.reaches_others(prepared.api)
+        self._certificate = certificate
+        # Asked now: the sockets close when a stop begins.
+        self._api_url = listener.url(prepared.api, secure=certificate is not None)
+        self._api_in_the_open = listener.reaches_others(prepared.api) and not (
+            certificate is not None or config.trusted_proxies
+        )
 
     async def run(self) -> None:
         """From the checks passed to everything put back."""
@@ -243,7 +254,12 @@ class _Exit:
 
     async def _serve_api(self, control: Control) -> None:
         sockets = self._prepared.api
-        await keep_running("api", lambda: listener.serve(create_app(control), sockets, self._stopping))
+        serve = partial(
+            listener.serve,
+            certificate=self._certificate,
+            proxies=Proxies(self._config.trusted_proxies),
+        )
+        await keep_running("api", lambda: serve(create_app(control), sockets, self._stopping))
         self._api_down.set()
 
     async def _announce(self, control: Control, device: Device) -> None:
@@ -254,7 +270,7 @@ class _Exit:
             print(f"sallyport: operator token (kept in {token.path}): {token.token}", file=sys.stderr)
         elif token.created:
             event(_log, logging.INFO, "operator token made", file=token.path)
-        if self._api_reaches_others:
+        if self._api_in_the_open:
             event(
                 _log,
                 logging.WARNING,

@@ -14,22 +14,26 @@ import trio
 from api.app import create_app
 from api.listener import bind, serve, url
 from api.origin import Proxies
+from api.tls import Certificate
 from appliance.control.door import Control
 from tests.api.fakes import FakeControl
 
 
 @asynccontextmanager
 async def served(
-    control: FakeControl, host: str = "127.0.0.1", proxies: Proxies | None = None
+    control: FakeControl,
+    host: str = "127.0.0.1",
+    proxies: Proxies | None = None,
+    tls: Certificate | None = None,
 ) -> AsyncIterator[str]:
     """Yield the URL; on leaving, the server has been asked to stop and has stopped."""
     sockets = bind(host, 0)
     shutdown = trio.Event()
     async with trio.open_nursery() as nursery:
-        start = partial(serve, proxies=proxies)
+        start = partial(serve, proxies=proxies, certificate=tls)
         await nursery.start(start, create_app(cast(Control, control)), sockets, shutdown)
         try:
-            yield url(sockets)
+            yield url(sockets, secure=tls is not None)
         finally:
             shutdown.set()
 

@@ -10,6 +10,7 @@ import pytest
 
 from api import connections, front, listener
 from api.body import BODY_LIMIT_BYTES, BODY_TIMEOUT_SECONDS
+from appliance.config import resolve
 from appliance.control.idempotency import KEYS_PER_ACCOUNT
 from tests.api.fakes import TOKEN, FakeControl
 from tests.api.served import served, shell
@@ -71,3 +72,13 @@ def test_the_limits_are_the_real_ones() -> None:
         assert limit in PAGE
     assert f"more than {BODY_LIMIT_BYTES // 1024} KiB" in PAGE
     assert f"more than {BODY_TIMEOUT_SECONDS} s" in PAGE
+
+
+def test_the_settings_on_the_page_about_security_can_be_used(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "security.md").read_text()
+    examples = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        (tmp_path / "x.toml").write_text(example)
+        config = resolve({}, tmp_path / "x.toml")
+        assert bool(config.tls_key) != bool(config.trusted_proxies)

@@ -68,6 +68,9 @@ def test_every_key_in_a_file(file: Path) -> None:
         allow_networks = ["10.0.5.0/24"]
         conntrack_per_client = 100
         nat_address = "203.0.113.5"
+        tls_certificate = "/srv/cert.pem"
+        tls_key = "/srv/key.pem"
+        trusted_proxies = ["10.0.5.2"]
         ipv6 = "reject"
         log_level = "debug"
         """
@@ -87,6 +90,9 @@ def test_every_key_in_a_file(file: Path) -> None:
         nat_address=IPv4Address("203.0.113.5"),
         ipv6="reject",
         log_level="debug",
+        tls_certificate=Path("/srv/cert.pem"),
+        tls_key=Path("/srv/key.pem"),
+        trusted_proxies=(IPv4Network("10.0.5.2/32"),),
     )
     assert set(read_file(file)) == {key.name for key in KEYS}
 
@@ -131,6 +137,9 @@ BAD: dict[str, list[object]] = {
     "nat_address": ["", "0.0.0.1", "127.0.0.1", "224.0.0.1", "240.0.0.1", "169.254.1.1", "fd00::1", 7],
     "ipv6": ["", "on", "REJECT", 1, ["off"]],
     "log_level": ["", "INFO", "loud", 1],
+    "tls_certificate": ["", "a\0b", 1, ["x"]],
+    "tls_key": ["", "a\0b", 1, ["x"]],
+    "trusted_proxies": ["", "proxy", "10.0.0.1/8", "0.0.0.0/0", ["10.0.0.0/8", 1], 7],
 }
 
 

@@ -43,7 +43,7 @@ PRIVATE = (
     "100.127.99.1",
     "169.254.99.1",
 )
-READY = re.compile(r"sallyport ready interface=(\S+) endpoint=(\S+) public_key=(\S{44}) api=http://(\S+)\n")
+READY = re.compile(r"sallyport ready interface=(\S+) endpoint=(\S+) public_key=(\S{44}) api=https?://(\S+)\n")
 
 
 class Client:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +21,15 @@ EVERY_OPTION = [
     *["--region", "007", "--egress", "eth0", "--pool", "10.9.0.0/24", "--state-dir", "/srv/x"],
     *["--allow-networks", "10.0.5.0/24,192.168.9.9/32", "--conntrack-per-client", "100"],
     *["--nat-address", "203.0.113.8", "--ipv6", "reject"],
+]
+
+EVERY_OPTION += [
+    "--tls-certificate",
+    "/c.pem",
+    "--tls-key",
+    "/k.pem",
+    "--trusted-proxies",
+    "10.0.5.2,fd00::/8",
 ]
 
 
@@ -70,6 +79,9 @@ def test_every_option(exit_: _Exit) -> None:
             nat_address=IPv4Address("203.0.113.8"),
             ipv6="reject",
             log_level="info",
+            tls_certificate=Path("/c.pem"),
+            tls_key=Path("/k.pem"),
+            trusted_proxies=(ip_network("10.0.5.2"), ip_network("fd00::/8")),
         )
     ]
     options = {word[2:].replace("-", "_") for word in EVERY_OPTION if word.startswith("--")}
