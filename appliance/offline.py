@@ -19,7 +19,7 @@ from appliance.control.errors import StorageUnavailable
 from appliance.control.ports import NodeFacts
 from appliance.errors import StateError
 from appliance.slots import SlotFile, default_path
-from appliance.store.store import Store
+from appliance.store.store import DATABASE, Store
 
 _FACTS: Final = NodeFacts(
     region="",
@@ -37,6 +37,8 @@ def call(state_dir: Path, verb: str, args: dict[str, Any], *, create: bool = Tru
     Raises `InUseError` when a process holds the directory after all; `StateError` when it cannot be used, or
     is not there and `create` is False.
     """
+    if not create and not (state_dir / DATABASE).exists():
+        raise StateError(f"there is no state in {state_dir}")  # and a question shall not make one
     store = Store.open(state_dir, create=create)
     try:
         slots = SlotFile.open(default_path(state_dir), 1)

@@ -81,3 +81,9 @@ def test_the_client_needs_no_database_code():
     script = "import sys, appliance.operator; print({'sqlalchemy', 'alembic'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
     assert answer.stdout == b"set()\n"
+
+
+def test_a_question_makes_no_state_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match=r"no state in"):
+        offline.call(tmp_path, "token_list", {}, create=False)
+    assert list(tmp_path.iterdir()) == []
