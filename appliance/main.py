@@ -158,6 +158,7 @@ class _Exit:
         identity = Identity(load_or_create(config.state_dir))
         slots = SlotFile.open(default_path(config.state_dir), slots_for(prepared.facts.pool))
         self._stack.callback(slots.close)
+        self._stack.callback(slots.remove_if_empty)
         remember_pool(config.state_dir, prepared.facts.pool)
         tun = open_tun(config.interface, mtu=prepared.facts.mtu)
         self._stack.callback(tun.close)

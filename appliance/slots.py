@@ -145,6 +145,11 @@ class SlotFile:
             self._words.release()
             self._memory.close()
 
+    def remove_if_empty(self) -> None:
+        """At an orderly end: a file in which no slot is bound says nothing to the next start."""
+        if not self._bound:
+            self.path.unlink(missing_ok=True)
+
     def bind(self, session_id: str, generation: int) -> Slot:
         """Take a free slot for a session, its counters at 0."""
         if not self._free:

@@ -202,3 +202,15 @@ def test_where_the_file_lies(tmp_path):
 def test_how_many_slots():
     assert slots_for(IPv4Network("10.0.0.0/24")) > 253
     assert slots_for(IPv4Network("10.0.0.0/8")) == 65_536
+
+
+def test_an_empty_file_goes_at_an_orderly_end_and_one_with_counters_stays(tmp_path: Path) -> None:
+    path = tmp_path / "slots"
+    slots = SlotFile.open(path, 4)
+    slot = slots.bind("tb_x", 1)
+    slots.remove_if_empty()
+    assert path.exists()
+    slots.free(slot)
+    slots.remove_if_empty()
+    assert not path.exists()
+    slots.close()
