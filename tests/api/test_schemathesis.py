@@ -1,8 +1,8 @@
 """Schemathesis asks a live API whatever its own document allows, and much that it does not.
 
 The door is the real one, over a store on disk and a data plane that takes every peer. It finds no 5xx, no
-status and no answer that is not documented, and no way around the token. Two of its checks do not fit: an ended
-session can still be read, on purpose, and a good request gets 422 when its idempotency key is used. And as a
+status and no answer that is not documented, and no way around the token. Two of its checks do not fit: an
+ended session can still be read, on purpose, and a good request gets 422 when its idempotency key is used. A
 region that is not here is a 503 by contract, every region is here.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import pytest
@@ -33,6 +34,19 @@ async def test_a_token_and_its_account(tmp_path):
     async with node.again() as node:
         assert await node.control.authenticate(one.token) == first
         assert await node.control.list_tokens() == views
+
+
+async def test_a_token_is_looked_up_by_its_hash_alone(tmp_path):
+    async with Exit(tmp_path) as node:
+        token = (await node.control.create_token()).token
+        state = node.control._state
+        assert set(state.tokens_by_hash) == {hashlib.sha256(token.encode()).digest()}
+        assert token not in repr(vars(state))
+        last = "A" if token[-1] != "A" else "B"
+        for near in (token[:-1], token + "A", token[:-1] + last, token.swapcase(), f" {token}", ""):
+            assert await node.control.authenticate(near) is None
+        for hash_ in state.tokens_by_hash:
+            assert await node.control.authenticate(hash_.hex()) is None
 
 
 async def test_revoking_ends_the_sessions(tmp_path):
