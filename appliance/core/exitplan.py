@@ -6,7 +6,9 @@ says what they are, so that what clients may reach can be read, and tested, in o
 Rules of the plan:
 
 * Every rule matches only packets that enter or leave by the tunnel, and every chain's policy is `accept`:
-  the table can forbid something to clients but can never change what else the host forwards.
+  the table can forbid something to clients but can never change what else the host forwards. The one
+  exception keeps it so: where IPv6 must be forwarded by the whole host or not at all (`closes_v6`), a rule
+  drops what the host did not forward before.
 * Names, not indices, match the interface: the table stays whole while the interface is away (after a
   crash) and serves the next one of that name without a change.
 * Clients reach no address of the host (also not to ping it), not each other, and none of FORBIDDEN. What
@@ -18,7 +20,8 @@ Rules of the plan:
 * NAT is by `iifname` in postrouting (kernel >= 5.7): whatever entered by the tunnel and leaves by
   anything else leaves with the host's own address, so no inner address is ever seen outside. With
   `nat_address` it leaves the egress with that one; any other way out still takes the host's own.
-* With `ipv6 = "reject"` clients have an IPv6 address and send all their IPv6 here, where it is rejected
+* With `ipv6 = "nat"` they are masqueraded as IPv4 is, if the host has a way out for IPv6. Without one, and
+  with `ipv6 = "reject"`, clients have an IPv6 address and send all their IPv6 here, where it is rejected
   at once, so that none of it goes around the tunnel. That happens in prerouting (kernel >= 5.9): without IPv6
   forwarding, which stays off, no packet ever comes to the forward hook.
 * One client cannot fill the host's connection table: a set counts each client's open flows, and a new one
@@ -61,7 +64,17 @@ FORBIDDEN_V4: Final = (
     IPv4Network("224.0.0.0/4"),
     IPv4Network("240.0.0.0/4"),
 )
-FORBIDDEN_V6: Final = (*PRIVATE_V6, IPv6Network("ff00::/8"))
+FORBIDDEN_V6: Final = (
+    *PRIVATE_V6,
+    IPv6Network("ff00::/8"),
+    # The same IPv4 networks once more, as translators on the way (NAT64, RFC 6052 and 8215) would reach them.
+    *(
+        IPv6Network((int(IPv6Address("64:ff9b::")) + int(one.network_address), 96 + one.prefixlen))
+        for one in FORBIDDEN_V4
+    ),
+    IPv6Network("64:ff9b:1::/48"),
+    IPv6Network("::ffff:0:0/96"),
+)
 
 # What `allow_networks` may open: networks that people number themselves. Link-local ones (where clouds keep
 # the host's credentials), the local host and multicast stay closed whatever is asked.
@@ -71,8 +84,8 @@ OPENABLE_V4: Final = tuple(
 OPENABLE_V6: Final = (IPv6Network("fc00::/7"),)
 
 CONNTRACK_PER_CLIENT: Final = 4096
-Ipv6Mode = Literal["off", "reject"]
-IPV6_MODES: Final[tuple[Ipv6Mode, ...]] = ("off", "reject")
+Ipv6Mode = Literal["off", "reject", "nat"]
+IPV6_MODES: Final[tuple[Ipv6Mode, ...]] = ("off", "reject", "nat")
 # Clients whose flows are counted at once; more sessions than one exit carries.
 _COUNTED_CLIENTS: Final = 65_536
 
@@ -175,7 +188,8 @@ class ExitPlan:
     """Everything of one exit that does not depend on the moment.
 
     `egress` is the interface by which clients leave, None while the host has none; `lans` are those that
-    lead to the networks of `policy.allow_networks`.
+    lead to the networks of `policy.allow_networks`. `egress_v6` is the way out for IPv6, None without one;
+    `closes_v6` when the host forwards IPv6 between all its interfaces only because of us.
     """
 
     interface: str
@@ -183,6 +197,8 @@ class ExitPlan:
     egress: str | None
     policy: Policy = Policy()
     lans: tuple[str, ...] = ()
+    egress_v6: str | None = None
+    closes_v6: bool = False
     table: Table = field(init=False)
 
     def __post_init__(self) -> None:
@@ -203,6 +219,11 @@ class ExitPlan:
     def prefix_v6(self) -> IPv6Network | None:
         """The tunnel's IPv6 network, None when clients have no IPv6 address."""
         return None if self.policy.ipv6 == "off" else tunnel_prefix(self.pool)
+
+    @property
+    def forwards_v6(self) -> bool:
+        """Whether clients' IPv6 goes on to the internet."""
+        return self.policy.ipv6 == "nat" and self.egress_v6 is not None
 
     @property
     def gateway_v6(self) -> IPv6Interface | None:
@@ -233,10 +254,10 @@ def _table(plan: ExitPlan) -> Table:
     enters = f'iifname "{interface}"'
     leaves = f'oifname "{interface}"'
     clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"
-    counted = Set(
-        "flows_v4",
-        ("type ipv4_addr", f"size {min(plan.pool.num_addresses, _COUNTED_CLIENTS)}", "flags dynamic"),
-    )
+    families = [("v4", "ip"), ("v6", "ip6")] if plan.forwards_v6 else [("v4", "ip")]
+    over = f"ct count over {policy.conntrack_per_client}"
+    size = f"size {min(plan.pool.num_addresses, _COUNTED_CLIENTS)}"
+    counted = tuple(Set(f"flows_{one}", (f"type ip{one}_addr", size, "flags dynamic")) for one, _ in families)
     from_clients = Chain(
         "from_clients",
         (
@@ -244,16 +265,23 @@ def _table(plan: ExitPlan) -> Table:
             _forbid("ip daddr", FORBIDDEN_V4, [*collapse_addresses(policy.allowed_v4)]),
             _forbid("ip6 daddr", FORBIDDEN_V6, [*collapse_addresses(policy.allowed_v6)]),
             f"tcp dport {_set(REJECTED_TCP_PORTS)} counter reject with tcp reset",
-            f"ct state new add @{counted.name} {{ ip saddr ct count over {policy.conntrack_per_client} }} "
-            f"counter {_REJECT}",
+            *(
+                f"ct state new add @flows_{one} {{ {word} saddr {over} }} counter {_REJECT}"
+                for one, word in families
+            ),
             clamp,
         ),
     )
     to_clients = Chain("to_clients", ("ct state != { established, related } counter drop", clamp))
     input_ = Chain("input", (f"{enters} counter drop",), "type filter hook input priority filter")
+    others = f'meta nfproto ipv6 iifname != "{interface}" oifname != "{interface}" counter drop'
     forward = Chain(
         "forward",
-        (f"{enters} jump from_clients", f"{leaves} jump to_clients"),
+        (
+            *([others] if plan.closes_v6 else []),
+            f"{enters} jump from_clients",
+            f"{leaves} jump to_clients",
+        ),
         "type filter hook forward priority filter",
     )
     nat = [f'{enters} oifname != "{interface}" counter masquerade']
@@ -261,10 +289,10 @@ def _table(plan: ExitPlan) -> Table:
         nat.insert(0, f'{enters} oifname "{plan.egress}" counter snat ip to {policy.nat_address}')
     postrouting = Chain("postrouting", tuple(nat), "type nat hook postrouting priority srcnat")
     chains = [from_clients, to_clients, input_, forward, postrouting]
-    if policy.ipv6 == "reject":
+    if policy.ipv6 != "off" and not plan.forwards_v6:
         refuse = f"{enters} meta nfproto ipv6 counter {_REJECT_V6}"
         chains.append(Chain("prerouting", (refuse,), "type filter hook prerouting priority filter"))
-    return Table(TABLE_FAMILY, table_name(interface), tuple(chains), (counted,))
+    return Table(TABLE_FAMILY, table_name(interface), tuple(chains), counted)
 
 
 def _forbid(destination: str, forbidden: tuple[Network, ...], allowed: list[Network]) -> str:

@@ -15,9 +15,10 @@ import errno
 import logging
 import socket
 import struct
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Final
 
+from appliance.core.exitplan import Address
 from appliance.log import event
 from appliance.net.netlink import NETLINK_NETFILTER, Message, Netlink, attribute, attributes
 
@@ -32,11 +33,19 @@ _CTA_ZONE: Final = 18
 _CTA_FILTER: Final = 25
 _CTA_TUPLE_IP: Final = 1
 _CTA_IP_V4_SRC: Final = 1
+_CTA_IP_V6_SRC: Final = 3
 _CTA_FILTER_ORIG_FLAGS: Final = 1
 _FILTER_IP_SRC: Final = 1
 _NESTED: Final = 0x8000
 
-_NFGENMSG: Final = struct.pack(">BBH", socket.AF_INET, 0, 0)
+_SOURCE: Final = {4: _CTA_IP_V4_SRC, 6: _CTA_IP_V6_SRC}
+
+# By IP version.
+_NFGENMSG: Final = {
+    4: struct.pack(">BBH", socket.AF_INET, 0, 0),
+    6: struct.pack(">BBH", socket.AF_INET6, 0, 0),
+}
+_NFGENMSG_BYTES: Final = 4
 
 # What a kernel says that has connection tracking but not this filter.
 _NO_FILTER: Final = (errno.EINVAL, errno.EOPNOTSUPP)
@@ -44,48 +53,50 @@ _NO_FILTER: Final = (errno.EINVAL, errno.EOPNOTSUPP)
 _said: set[str] = set()
 
 
-def forget(address: IPv4Address) -> int:
+def forget(address: Address) -> int:
     """Delete the entries of this client address; returns how many. Blocks for the time of one dump."""
     try:
         with Netlink(NETLINK_NETFILTER) as netlink:
             entries = [entry for entry in _entries(netlink, address) if _source(entry) == address]
-            return sum(_delete(netlink, entry) for entry in entries)
+            return sum(_delete(netlink, entry, address.version) for entry in entries)
     except OSError as refusal:
         _say_once(refusal)
         return 0
 
 
-def _entries(netlink: Netlink, address: IPv4Address) -> list[dict[int, bytes]]:
-    source = attribute(_CTA_TUPLE_IP | _NESTED, attribute(_CTA_IP_V4_SRC, address.packed))
+def _entries(netlink: Netlink, address: Address) -> list[dict[int, bytes]]:
+    source = attribute(_CTA_TUPLE_IP | _NESTED, attribute(_SOURCE[address.version], address.packed))
     wanted = attribute(_CTA_FILTER_ORIG_FLAGS, struct.pack("=I", _FILTER_IP_SRC))
     body = attribute(_CTA_TUPLE_ORIG | _NESTED, source) + attribute(_CTA_FILTER | _NESTED, wanted)
     try:
-        messages = netlink.dump(_GET, _NFGENMSG + body)
+        # The kernel's filter compares IPv6 addresses the wrong way round: it gives all but the wanted.
+        wanted_only = body if address.version == 4 else b""
+        messages = netlink.dump(_GET, _NFGENMSG[address.version] + wanted_only)
     except OSError as refusal:
         if refusal.errno not in _NO_FILTER:
             raise
-        messages = netlink.dump(_GET, _NFGENMSG)
+        messages = netlink.dump(_GET, _NFGENMSG[address.version])
     return [_parse(message) for message in messages]
 
 
 def _parse(message: Message) -> dict[int, bytes]:
-    return attributes(message.body[len(_NFGENMSG) :])
+    return attributes(message.body[_NFGENMSG_BYTES:])
 
 
-def _source(entry: dict[int, bytes]) -> IPv4Address | None:
+def _source(entry: dict[int, bytes]) -> Address | None:
     """The original source; the kernel's filter is not relied upon, since old ones ignore it."""
     addresses = attributes(attributes(entry.get(_CTA_TUPLE_ORIG, b"")).get(_CTA_TUPLE_IP, b""))
-    packed = addresses.get(_CTA_IP_V4_SRC, b"")
-    return IPv4Address(packed) if len(packed) == 4 else None
+    packed = addresses.get(_CTA_IP_V4_SRC) or addresses.get(_CTA_IP_V6_SRC)
+    return None if packed is None else ip_address(packed)
 
 
-def _delete(netlink: Netlink, entry: dict[int, bytes]) -> int:
+def _delete(netlink: Netlink, entry: dict[int, bytes], version: int) -> int:
     body = attribute(_CTA_TUPLE_ORIG | _NESTED, entry[_CTA_TUPLE_ORIG])
     for kind in (_CTA_ID, _CTA_ZONE):
         if kind in entry:
             body += attribute(kind, entry[kind])
     try:
-        netlink.change(_DELETE, _NFGENMSG + body)
+        netlink.change(_DELETE, _NFGENMSG[version] + body)
     except OSError as refusal:
         if refusal.errno == errno.ENOENT:
             return 0  # ended by itself since the dump

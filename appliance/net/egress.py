@@ -53,6 +53,23 @@ def find_egress(interface: str | None = None) -> Egress | None:
     return None
 
 
+def find_egress_v6(interface: str | None = None) -> str | None:
+    """The interface of the preferred IPv6 default route (of those by `interface`, when one is given); None
+    when the host has no such route, or no address that is more than link-local."""
+    names = {link.index: link.name for link in links.read_links()}
+    ways = [
+        route
+        for route in routes.read_routes(6)
+        if route.is_default and route.table == routes.MAIN_TABLE and route.unicast and route.alive
+        if names.get(route.index) is not None and interface in (None, names[route.index])
+    ]
+    numbered = any(
+        one.address.version == 6 and one.scope == _SCOPE_UNIVERSE and one.usable
+        for one in links.read_addresses()
+    )
+    return names[min(ways, key=lambda route: route.metric).index] if ways and numbered else None
+
+
 def find_lans(networks: Iterable[Network], tunnel: str) -> tuple[str, ...]:
     """The interfaces by whose routes these networks are reached, the default route's apart: what comes back
     from there enters by them."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 from pathlib import Path
@@ -30,11 +31,13 @@ from appliance.core.exitplan import (
     is_interface_name,
     table_interface,
 )
+from appliance.core.ula import address_in
 from appliance.errors import InUseError, UsageError
 from appliance.log import event
 from appliance.net import conntrack, firewall, links, nftables
-from appliance.net.egress import Egress, find_egress, find_lans
+from appliance.net.egress import Egress, find_egress, find_egress_v6, find_lans
 from appliance.net.forwarding import Forwarding
+from appliance.net.forwarding6 import Forwarding6, ipv6_forwarding
 from appliance.net.holders import Holders
 from appliance.net.pool import check_pool, check_prefix, choose_pool, taken_networks
 from appliance.net.tun import check_tun
@@ -85,6 +88,7 @@ class ExitNetwork:
         self._egress = egress
         self._pool = pool if pool is not None else remembered_pool
         self._policy = policy or Policy()
+        self._v6 = Forwarding6({})
         self._forwarding = Forwarding(state_dir, Holders(_exit_lives))
         self._plan: ExitPlan | None = None
         self._created = False
@@ -116,13 +120,15 @@ class ExitNetwork:
                 None if egress is None else egress.interface,
                 self._policy,
                 find_lans(self._policy.allow_networks, self.interface),
+                self._find_v6(),
+                self._v6.closes,
             )
         except ValueError as refusal:
             raise UsageError(str(refusal)) from None
         if plan.prefix_v6 is not None:
             check_prefix(plan.prefix_v6, self.interface)
-        self._forwarding.saved()
         self._forwarding.check(plan.ways)
+        self._forwarding.check_writable(self._v6.settings)
         nftables.check(plan.table)
         self._plan = plan
         return ExitFacts(pool, plan.gateway, egress, plan.prefix_v6)
@@ -134,7 +140,8 @@ class ExitNetwork:
             raise RuntimeError("create() before check()")
         before = self._forwarding.saved()
         self._created = True
-        self._forwarding.apply(plan.sysctls, plan.table.name, _shared(plan))
+        settings = {**self._v6.settings, **plan.sysctls}
+        self._forwarding.apply(settings, plan.table.name, _shared(plan, self._v6.settings))
         nftables.apply(plan.table)
         if before is not None and before.table != plan.table.name:
             self._remove_left_over(before.table)
@@ -142,7 +149,7 @@ class ExitNetwork:
         links.set_up(plan.interface)
         self._number_v6(plan)
         self._warn_of_foreign_address()
-        for obstacle in firewall.find_obstacles(plan.interface, plan.table):
+        for obstacle in firewall.find_obstacles(plan.interface, plan.table, ipv6=plan.forwards_v6):
             event(_log, logging.WARNING, obstacle.what, allow_it_with=obstacle.command)
 
     def undo(self) -> None:
@@ -162,13 +169,28 @@ class ExitNetwork:
             raise first
 
     async def forget(self, address: IPv4Address) -> None:
-        """Delete the connection tracking entries of a client address."""
+        """Delete the connection tracking entries of a client's addresses."""
         await trio.to_thread.run_sync(conntrack.forget, address)
+        if self._plan is not None and self._plan.forwards_v6 and self._plan.prefix_v6 is not None:
+            await trio.to_thread.run_sync(conntrack.forget, address_in(self._plan.prefix_v6, address))
+
+    def _find_v6(self) -> str | None:
+        """The way out for IPv6 when it is to be used, with the settings that it needs."""
+        saved = self._forwarding.saved()
+        if self._policy.ipv6 != "nat":
+            return None
+        egress = find_egress_v6(self._egress)
+        if egress is not None:
+            wrote = {} if saved is None else saved.wrote
+            self._v6 = ipv6_forwarding(self._forwarding.proc, self.interface, egress, wrote)
+        return egress
 
     def _number_v6(self, plan: ExitPlan) -> None:
         """Behind an address of its network the host can answer clients; without IPv6 it stays silent."""
         if plan.gateway_v6 is None:
             return
+        if self._policy.ipv6 == "nat" and not plan.forwards_v6:
+            event(_log, logging.WARNING, "the host has no way out for IPv6: clients' IPv6 is rejected")
         try:
             links.set_address(plan.interface, plan.gateway_v6)
         except OSError as refusal:
@@ -197,7 +219,7 @@ class ExitNetwork:
 
     def _put_back_settings(self, plan: ExitPlan) -> None:
         """Another exit of this host may leave by the same interface: its forwarding then stays on."""
-        self._forwarding.undo(_shared(plan))
+        self._forwarding.undo(_shared(plan, self._v6.settings))
 
     def _remove_table(self, plan: ExitPlan) -> None:
         nftables.remove(plan.table.family, plan.table.name)
@@ -209,9 +231,10 @@ class ExitNetwork:
             nftables.remove(TABLE_FAMILY, table)
 
 
-def _shared(plan: ExitPlan) -> list[str]:
+def _shared(plan: ExitPlan, settings_v6: Iterable[str]) -> list[str]:
     """The settings that are not ours alone: those of the interfaces that the host had before."""
-    return [forwarding_sysctl(name) for name in plan.ways]
+    own = f"/{plan.interface}/"
+    return [*map(forwarding_sysctl, plan.ways), *(path for path in settings_v6 if own not in path)]
 
 
 def _exit_lives(table: str) -> bool:

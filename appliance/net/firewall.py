@@ -28,16 +28,17 @@ class Obstacle:
     command: str
 
 
-def find_obstacles(interface: str, own: Table) -> list[Obstacle]:
-    """What stands in the way on this host; nothing when that cannot be told."""
+def find_obstacles(interface: str, own: Table, *, ipv6: bool = False) -> list[Obstacle]:
+    """What stands in the way on this host, of clients' IPv4 and, with `ipv6`, their IPv6; nothing when that
+    cannot be told."""
     try:
         ruleset = nftables.list_ruleset()
     except UserError:
         return []
-    return obstacles(ruleset, interface, own.name)
+    return obstacles(ruleset, interface, own.name, ipv6=ipv6)
 
 
-def obstacles(ruleset: object, interface: str, own: str) -> list[Obstacle]:
+def obstacles(ruleset: object, interface: str, own: str, *, ipv6: bool = False) -> list[Obstacle]:
     """The same from nft's JSON. Of several chains of one table the first is named."""
     tables: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for kind, item in _items(ruleset):
@@ -45,7 +46,11 @@ def obstacles(ruleset: object, interface: str, own: str) -> list[Obstacle]:
             tables.setdefault((item["family"], item["table"]), []).append(item)
     found = []
     for (family, table), items in tables.items():
-        if table == own or family not in ("ip", "inet") or _names(items, interface):
+        if (
+            table == own
+            or family not in ("ip", "inet", *(["ip6"] if ipv6 else []))
+            or _names(items, interface)
+        ):
             continue
         chains = [item for item in items if "expr" not in item]
         blocking = next((chain for chain in chains if _blocks(chain, table)), None)
@@ -76,12 +81,16 @@ def _describe(family: str, table: str, chain: str, chains: list[dict[str, Any]],
         command = f"firewall-cmd --zone=trusted --add-interface={interface}"
         return Obstacle("firewalld rejects what clients send", command)
     if "DOCKER-USER" in names:
-        return Obstacle("Docker's firewall drops what clients send", _iptables("DOCKER-USER", interface))
-    if "ufw-user-forward" in names:
+        return Obstacle(
+            "Docker's firewall drops what clients send", _iptables(family, "DOCKER-USER", interface)
+        )
+    if names & {"ufw-user-forward", "ufw6-user-forward"}:
         command = f"ufw route allow in on {interface} && ufw route allow out on {interface}"
         return Obstacle("ufw drops what clients send", command)
-    if (family, table, chain) == ("ip", "filter", "FORWARD"):
-        return Obstacle("the host's firewall drops what clients send", _iptables("FORWARD", interface))
+    if family != "inet" and (table, chain) == ("filter", "FORWARD"):
+        return Obstacle(
+            "the host's firewall drops what clients send", _iptables(family, "FORWARD", interface)
+        )
     rules = "; ".join(
         f"insert rule {family} {table} {chain} {direction} {interface} accept"
         for direction in ("iifname", "oifname")
@@ -89,5 +98,6 @@ def _describe(family: str, table: str, chain: str, chains: list[dict[str, Any]],
     return Obstacle(f"the nftables table {table} drops what clients send", f"nft '{rules}'")
 
 
-def _iptables(chain: str, interface: str) -> str:
-    return " && ".join(f"iptables -I {chain} {option} {interface} -j ACCEPT" for option in ("-i", "-o"))
+def _iptables(family: str, chain: str, interface: str) -> str:
+    program = "iptables" if family == "ip" else "ip6tables"
+    return " && ".join(f"{program} -I {chain} {option} {interface} -j ACCEPT" for option in ("-i", "-o"))

@@ -1,4 +1,4 @@
-"""IPv4 forwarding, switched on where the exit needs it and put back afterwards.
+"""Forwarding, switched on where the exit needs it and put back afterwards.
 
 Who calls it: `exit.py`. Forwarding is a setting per interface, and a packet is forwarded when the
 interface it *entered* by has it: so the tunnel and the egress get it, and `all` (which would open every
@@ -21,13 +21,14 @@ import json
 import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from appliance.core.exitplan import forwarding_sysctl
 from appliance.errors import PrivilegeError, StateError, UserError
 from appliance.log import event
+from appliance.net.forwarding6 import ALL
 from appliance.net.holders import Holders
 
 _log = logging.getLogger("sallyport.net")
@@ -38,11 +39,13 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True)
 class Saved:
-    """What the save file holds: `original` values by path below /proc/sys, and what we `wrote` there."""
+    """What the save file holds: `original` values by path below /proc/sys, and what we `wrote` there. Once
+    it is `undoing`, present values are half ours and half original, and only the saved ones are true."""
 
     original: dict[str, str]
     wrote: dict[str, str]
     table: str
+    undoing: bool = False
 
 
 def sysctl_name(path: str) -> str:
@@ -57,6 +60,22 @@ class Forwarding:
         self._file = state_dir / SAVE_FILE
         self._holders = holders
         self._proc = proc
+
+    @property
+    def proc(self) -> Path:
+        return self._proc
+
+    def check_writable(self, settings: Mapping[str, str]) -> None:
+        """Raise PrivilegeError when one of these is not so and cannot be made so; those of interfaces that do
+        not exist yet will be like `default`."""
+        for path, value in settings.items():
+            parts = path.split("/")
+            there = path if self._read(path) is not None else "/".join([*parts[:3], "default", *parts[4:]])
+            if self._read(there) != value and not os.access(self._sysctl(there), os.W_OK):
+                raise PrivilegeError(
+                    f"IPv6 cannot be forwarded, /proc/sys is read-only: {sysctl_name(there)} is not {value}; "
+                    "set net.ipv6.conf.all.forwarding=1 from outside, or leave ipv6 = nat"
+                )
 
     def check(self, ways: Iterable[str]) -> None:
         """Raise PrivilegeError when forwarding is off and cannot be switched on; changes nothing."""
@@ -77,7 +96,12 @@ class Forwarding:
                 raise StateError(f"{self._file} was written by a newer program")
             if content["where"] != self._where():
                 return None
-            return Saved(dict(content["original"]), dict(content["wrote"]), str(content["table"]))
+            return Saved(
+                dict(content["original"]),
+                dict(content["wrote"]),
+                str(content["table"]),
+                bool(content.get("undoing", False)),
+            )
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as damage:
@@ -93,7 +117,8 @@ class Forwarding:
         for path in settings:
             # What we wrote ourselves before a crash is nobody's original; anything else is.
             current = self._read(path)
-            if current is not None and not (path in original and before.wrote.get(path) == current):
+            ours = path in original and (before.undoing or before.wrote.get(path) == current)
+            if current is not None and not ours:
                 original[path] = current
             if path in shared and path in original:
                 original[path] = self._holders.join(path, table, original[path])
@@ -111,13 +136,17 @@ class Forwarding:
         saved = self.saved()
         if saved is not None:
             kept = {path for path in shared if not self._holders.leave(path, saved.table)}
+            if ALL in saved.original:  # one write changes many: a crash after it must not lose the others
+                self._save(replace(saved, undoing=True))
             self._put_back(saved, [path for path in saved.original if path not in kept])
         self._file.unlink(missing_ok=True)
 
     def _put_back(self, saved: Saved, paths: Iterable[str]) -> None:
-        for path in paths:
-            if self._read(path) == saved.wrote.get(path):
-                self._write(path, saved.original[path])
+        """Judged before the first write and in an order that is safe: `all` changes the interfaces', which
+        are put right after it; `accept_ra` follows when nothing forwards any more."""
+        ours = [path for path in paths if self._read(path) == saved.wrote.get(path)]
+        for path in sorted(ours, key=lambda path: (path != ALL, path.endswith("/accept_ra"))):
+            self._write(path, saved.original[path])
 
     def _sysctl(self, path: str) -> Path:
         return self._proc / "sys" / path
@@ -154,6 +183,7 @@ class Forwarding:
             "original": saved.original,
             "wrote": saved.wrote,
             "table": saved.table,
+            "undoing": saved.undoing,
         }
         fresh = self._file.with_suffix(".new")
         try:

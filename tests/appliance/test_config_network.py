@@ -45,9 +45,9 @@ def test_numbers_of_flows():
 
 
 def test_ipv6():
-    assert [read_ipv6(mode) for mode in ("off", "reject")] == ["off", "reject"]
+    assert [read_ipv6(mode) for mode in ("off", "reject", "nat")] == ["off", "reject", "nat"]
     for value in ("", "on", "OFF", None, True, 6):
-        with pytest.raises(ValueError, match="off, reject"):
+        with pytest.raises(ValueError, match="off, reject, nat"):
             read_ipv6(value)
 
 

@@ -111,3 +111,24 @@ def test_an_ipv6_address_that_is_not_the_clients_own_is_dropped(scene: Scene):
     assert client.connects(FAR, WEB_PORT + 1) == PROHIBITED
     assert rejected(scene) > before
     assert running.stop() == 0
+
+
+def test_translated_with_the_hosts_address(scene: Scene):
+    """The whole way, as handed out; nothing private is reached, and the host is as it was."""
+    scene.exit.address(scene.egress, "2001:db8:e::1/64")
+    (far,) = re.findall(r"^\d+: (\S+)@", scene.outside.output("ip", "-o", "link", "show", "type", "veth"))[:1]
+    scene.outside.address(far, "2001:db8:e::2/64")
+    scene.exit.route("default", "via", "2001:db8:e::2")
+    scene.outside.address("lo", "fd00:99::1/128")
+    client = with_ipv6_of_its_own(scene)
+    before = everything(scene)
+    running, made = start(scene, client, "--ipv6", "nat")
+    assert client.connects(FAR, WEB_PORT + 1) == "open"
+    listed = scene.exit.output("conntrack", "-L", "-f", "ipv6")
+    assert "dst=2001:db8:e::1 " in listed, "answers go to the exit, not past it"
+    assert client.connects("fd00:99::1", WEB_PORT + 1) == PROHIBITED
+    assert client.connects(OUTSIDE, WEB_PORT) == "open"
+    running.end(made["id"])
+    assert FAR not in scene.exit.output("conntrack", "-L", "-f", "ipv6"), "the next user inherits none"
+    assert running.stop() == 0
+    same(everything(scene), before)

@@ -133,6 +133,33 @@ def test_all_ipv6_of_clients_is_rejected_before_it_is_routed():
     )
 
 
+def test_ipv6_is_translated_where_there_is_a_way_out_and_else_rejected():
+    nat = Policy(ipv6="nat")
+    out = ExitPlan("sally0", POOL, "eth0", nat, egress_v6="eth0")
+    assert out.forwards_v6
+    assert "prerouting" not in {chain.name for chain in out.table.chains}
+    assert [one.words[0] for one in out.table.sets] == ["type ipv4_addr", "type ipv6_addr"]
+    assert sum("ct count" in rule for rule in out.table.chains[0].rules) == 2, "each address has its count"
+    alone = ExitPlan("sally0", POOL, "eth0", nat)
+    assert not alone.forwards_v6
+    assert alone.table == ExitPlan("sally0", POOL, "eth0", Policy(ipv6="reject")).table
+
+
+def test_what_a_whole_host_forwards_because_of_us_is_dropped_first():
+    plan = ExitPlan("sally0", POOL, "eth0", Policy(ipv6="nat"), egress_v6="eth0", closes_v6=True)
+    (forward,) = (chain for chain in plan.table.chains if chain.name == "forward")
+    assert forward.rules[0] == 'meta nfproto ipv6 iifname != "sally0" oifname != "sally0" counter drop'
+    assert len(forward.rules) == 3
+
+
+@pytest.mark.parametrize(
+    "address", ["64:ff9b::a00:1", "64:ff9b::c0a8:101", "::ffff:10.0.0.1", "64:ff9b:1::1"]
+)
+def test_private_ipv4_is_not_reached_through_a_translator(address: str):
+    assert any(ip_address(address) in network for network in FORBIDDEN_V6)
+    assert not any(ip_address("64:ff9b::808:808") in network for network in FORBIDDEN_V6)
+
+
 def test_rejected_ports():
     (rule,) = (rule for rule in rules()["from_clients"] if "tcp reset" in rule)
     assert rule.startswith("tcp dport { 25, 465, 587, 2525, 6660-6669, 6697 } ")

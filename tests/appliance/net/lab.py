@@ -20,11 +20,12 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import TypeVar
 
 from appliance.core.exitplan import Policy
+from appliance.core.ula import address_in, tunnel_prefix
 from appliance.net import links
 from appliance.net.exit import ExitFacts, ExitNetwork
 from appliance.net.tun import OffloadKnob, Tun, open_tun
@@ -134,8 +135,11 @@ class Wire:
             for fd in ready:
                 with contextlib.suppress(OSError):  # an interface that is down
                     packet = os.read(fd, 65536)
-                    target = self._clients.get(packet[16:20]) if fd == tun.fd else tun
-                    if target is not None and packet[0] >> 4 == 4:
+                    v4 = packet[0] >> 4 == 4
+                    to = packet[16:20] if v4 else packet[24:40]
+                    target = self._clients.get(to) if fd == tun.fd else tun
+                    # Of IPv6 what has a client's own address: no word of the kernel's to its neighbours.
+                    if target is not None and (v4 or fd == tun.fd or packet[8:24] in self._clients):
                         os.write(target.fd, packet)
 
 
@@ -158,7 +162,10 @@ class Lab:
             client.run("ip", "address", "add", f"{address}/24", "dev", "tunnel0")
             client.run("ip", "link", "set", "tunnel0", "up")
             client.run("ip", "route", "add", "default", "dev", "tunnel0")
-            tuns[socket.inet_aton(address)] = tun
+            v6 = address_in(tunnel_prefix(IPv4Network("10.101.0.0/24")), IPv4Address(address))
+            client.run("ip", "address", "add", f"{v6}/128", "dev", "tunnel0")
+            client.run("ip", "-6", "route", "add", "default", "dev", "tunnel0")
+            tuns[socket.inet_aton(address)] = tuns[v6.packed] = tun
         self.wire = Wire(tuns)
         stack.callback(self.wire.close)
         stack.callback(self.stop)

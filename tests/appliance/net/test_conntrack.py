@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 
 import pytest
 
+from appliance.core.exitplan import Policy
+from appliance.core.ula import address_in, tunnel_prefix
 from appliance.net import conntrack
 from appliance.net.netlink import attribute
 from tests.appliance.net.lab import CLIENT_ADDRESSES, OUTSIDE_ADDRESS, Lab, connect, lab, listen, udp
@@ -47,10 +49,25 @@ def test_forget_where_the_kernel_cannot_filter(tmp_path: Path, monkeypatch: pyte
         assert place.exit.inside(lambda: conntrack.forget(SECOND)) == 4
 
 
-def test_an_entry_of_another_family_or_shape_is_nobodys():
+@pytest.mark.netns
+def test_ipv6_is_forgotten_by_its_own_address(tmp_path: Path):
+    with lab(tmp_path) as place:
+        place.outside.run("ip", "address", "add", "2001:db8:e::2/64", "dev", "outside0", "nodad")
+        place.exit.run("ip", "address", "add", "2001:db8:e::1/64", "dev", "egress0", "nodad")
+        place.exit.run("ip", "-6", "route", "add", "default", "via", "2001:db8:e::2")
+        place.start_exit(policy=Policy(ipv6="nat"))
+        client = place.clients[0]
+        client.run("ping", "-6", "-c", "1", "-W", "5", "2001:db8:e::2")
+        mine = address_in(tunnel_prefix(IPv4Network("10.101.0.0/24")), FIRST)
+        assert place.exit.inside(lambda: conntrack.forget(FIRST)) == 0
+        assert place.exit.inside(lambda: conntrack.forget(mine)) == 1
+        assert place.exit.inside(lambda: conntrack.forget(mine)) == 0
+
+
+def test_an_entry_without_a_source_is_nobodys():
     assert conntrack._source({}) is None
     addresses = attribute(1, attribute(3, bytes(16)))
-    assert conntrack._source({1: addresses}) is None
+    assert conntrack._source({1: addresses}) == IPv6Address("::")
     assert conntrack._source({1: attribute(1, attribute(1, FIRST.packed))}) == FIRST
 
 

@@ -66,6 +66,19 @@ def test_what_is_no_obstacle():
     assert obstacles([], "sally0", "") == []
 
 
+def test_ipv6_matters_once_it_is_forwarded():
+    forward = base("filter", "FORWARD", "drop", family="ip6")
+    ruleset = {"nftables": [forward]}
+    assert obstacles(ruleset, "sally0", "") == []
+    (one,) = obstacles(ruleset, "sally0", "", ipv6=True)
+    assert one.command == (
+        "ip6tables -I FORWARD -i sally0 -j ACCEPT && ip6tables -I FORWARD -o sally0 -j ACCEPT"
+    )
+    ruleset = {"nftables": [forward, plain("filter", "ufw6-user-forward", family="ip6")]}
+    (one,) = obstacles(ruleset, "sally0", "", ipv6=True)
+    assert one.command.startswith("ufw route allow in on sally0")
+
+
 def test_no_nft_no_word(monkeypatch: pytest.MonkeyPatch):
     def refuse() -> object:
         raise UserError("nft failed")
