@@ -24,9 +24,9 @@ import cffi
 HERE = Path(__file__).parent
 SOURCE = HERE.parent.parent / "crypto_ext"
 HEADERS = ("blake2s", "checksum", "ip", "split", "join", "window", "trie")  # beside api.h
-MODULES = (*HEADERS, "aead", "aead_libcrypto", "aead_portable", "wipe")
-SOURCES = tuple(SOURCE / f"{name}.c" for name in MODULES)
-INCLUDED = tuple(SOURCE / f"{name}.h" for name in ("api", "aead", *HEADERS))
+CIPHER = sorted(path for pattern in ("aead*.c", "chacha*.c", "poly*.c") for path in SOURCE.glob(pattern))
+SOURCES = (*(SOURCE / f"{name}.c" for name in (*HEADERS, "cpu", "wipe")), *CIPHER)
+INCLUDED = tuple(sorted(SOURCE.glob("*.h")))
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 

@@ -12,6 +12,7 @@ from tests.crypto_ext import batches, leaf
 from tests.crypto_ext.batches import CANARY, TAG_BYTES, Message
 
 PATHS = {
+    "avx512": ("avx512", ()),
     "libcrypto": ("libcrypto", ()),
     "portable": ("portable", ()),
     "portable without 128-bit integers": ("portable", ("SP_NO_INT128",)),

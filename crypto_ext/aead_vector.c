@@ -1,0 +1,50 @@
+/* The AEAD paths that compute many packets at once, and where each of them can run. */
+#include "aead.h"
+#include "aead_batch.h"
+#include "cpu.h"
+
+static void vector_free(void *state) { sp_batch_free(state); }
+static void vector_seal(void *state, struct sp_aead_job *jobs, size_t n) { sp_batch_seal(state, jobs, n); }
+static void vector_open(void *state, struct sp_aead_job *jobs, size_t n) { sp_batch_open(state, jobs, n); }
+
+#if defined(__x86_64__)
+
+static const struct sp_engine avx512 = {
+    .lanes = 32,
+    .chacha = sp_chacha_avx512,
+    .mac = sp_mac_avx512,
+    .xor = sp_xor_avx512,
+};
+
+static const struct sp_engine avx2 = {
+    .lanes = 8,
+    .chacha = sp_chacha_avx2,
+    .mac = sp_mac_mulx,
+    .xor = sp_xor_avx2,
+};
+
+static void *avx512_make(void) { return sp_cpu_has_avx512() ? sp_batch_new(&avx512) : NULL; }
+static void *avx2_make(void) { return sp_cpu_has_avx2() ? sp_batch_new(&avx2) : NULL; }
+
+#else
+
+static void *avx512_make(void) { return NULL; }
+static void *avx2_make(void) { return NULL; }
+
+#endif
+
+const struct sp_aead_ops sp_aead_avx512 = {
+    .name = "avx512",
+    .make = avx512_make,
+    .free = vector_free,
+    .seal = vector_seal,
+    .open = vector_open,
+};
+
+const struct sp_aead_ops sp_aead_avx2 = {
+    .name = "avx2",
+    .make = avx2_make,
+    .free = vector_free,
+    .seal = vector_seal,
+    .open = vector_open,
+};
