@@ -1,12 +1,16 @@
 /* Sealing and opening whole batches with a vector engine.
  *
- * A few packets at a time become one row of ChaCha20 blocks: block 0 of each, whose first half is its
- * Poly1305 key, and the blocks of its text. Results go where they belong at once, except that block 0 goes to
- * a scratch slot of its packet, and so does the key stream of a text's last block when that is not whole.
+ * A few packets at a time, a share of the batch, become one row of ChaCha20 blocks: block 0 of each, whose
+ * first half is its Poly1305 key, and the blocks of its text. Results go where they belong at once, except that
+ * block 0 goes to a scratch slot of its packet, and so does the key stream of a text's last block when that
+ * is not whole.
  *
  * Opening verifies first. Its first row is block 0 of each packet, and as that alone would leave most lanes
  * empty, also the key stream of the first blocks of text, into scratch. Then the tags; and only the packets
  * whose tag is right enter the second row and are written.
+ *
+ * An engine that can compute tags beside ChaCha20 is given the tags of one share together with the rows of the next
+ * one; hence there are two shares.
  *
  * Scratch belongs to one caller at a time. What was used of it is wiped before each batch returns. */
 #include "aead_batch.h"
@@ -16,15 +20,24 @@
 #include "aead_order.h"
 #include "blake2s.h"
 
+struct share {
+    _Alignas(64) uint8_t streams[SP_MOST_LANES * SP_BLOCK_BYTES]; /* key stream of its packets, from block 0 on */
+    uint8_t tags[SP_TOGETHER_MOST * SP_TAG_BYTES];
+    size_t streams_used, tags_used; /* bytes since the last wipe */
+    struct sp_mac macs[SP_TOGETHER_MOST];
+    struct sp_aead_job *const *jobs;
+    size_t n;
+    uint32_t ahead; /* blocks of each packet in streams */
+};
+
 struct sp_batch {
     struct sp_group group;
-    _Alignas(64) uint8_t streams[SP_MOST_LANES * SP_BLOCK_BYTES];  /* key stream from block 0 on, all packets */
-    _Alignas(64) uint8_t tails[SP_TOGETHER_MOST * SP_BLOCK_BYTES]; /* key stream of the last block */
-    uint8_t tags[SP_TOGETHER_MOST * SP_TAG_BYTES];
-    size_t streams_used, tails_used, tags_used; /* bytes since the last wipe */
+    _Alignas(64) uint8_t tails[SP_TOGETHER_MOST * SP_BLOCK_BYTES]; /* key stream of last blocks */
+    size_t tails_used;
+    struct share shares[2];
     const struct sp_engine *engine;
+    struct sp_queue queue;
     struct sp_run runs[SP_TOGETHER_MOST];
-    struct sp_mac macs[SP_TOGETHER_MOST];
     struct sp_xor xors[2 * SP_TOGETHER_MOST];
     struct sp_aead_job *ordered[SP_ORDER_JOBS];
 };
@@ -46,14 +59,22 @@ struct sp_batch *sp_batch_new(const struct sp_engine *engine)
 
 void sp_batch_free(struct sp_batch *batch) { free(batch); }
 
-static void wipe(struct sp_batch *batch)
+static void wipe(void *memory, size_t *used)
 {
-    sp_wipe(batch->group.rows, batch->group.used);
+    sp_wipe(memory, *used);
+    *used = 0;
+}
+
+static void wipe_all(struct sp_batch *batch)
+{
+    for (int i = 0; i < 2; i++) {
+        wipe(batch->shares[i].streams, &batch->shares[i].streams_used);
+        wipe(batch->shares[i].tags, &batch->shares[i].tags_used);
+    }
+    wipe(batch->tails, &batch->tails_used);
+    wipe(batch->group.rows, &batch->group.used);
     sp_wipe(batch->group.nowhere, sizeof batch->group.nowhere);
-    sp_wipe(batch->streams, batch->streams_used);
-    sp_wipe(batch->tails, batch->tails_used);
-    sp_wipe(batch->tags, batch->tags_used);
-    batch->streams_used = batch->tails_used = batch->tags_used = batch->group.used = 0;
+    sp_wipe(&batch->queue, sizeof batch->queue);
 }
 
 static void use(size_t *used, size_t bytes)
@@ -62,137 +83,184 @@ static void use(size_t *used, size_t bytes)
         *used = bytes;
 }
 
+/* The next packets of a list of n. */
+static void take(const struct sp_batch *batch, struct share *share, struct sp_aead_job *const *jobs, size_t n)
+{
+    share->jobs = jobs;
+    share->n = sp_together(jobs, n, batch->engine->step, batch->engine->bytes);
+}
+
+/* The tags of that share are what is to be computed next; nothing was left to do. */
+static void queue_up(struct sp_queue *queue, const struct share *share)
+{
+    *queue = (struct sp_queue){.next = share->macs, .end = share->macs + share->n};
+}
+
+/* Of a text of that length, block 0 included. */
 static uint32_t blocks_of(uint32_t len) { return 1 + (len + SP_BLOCK_BYTES - 1) / SP_BLOCK_BYTES; }
 
-/* The blocks of a job's text from that one on; block 1 is the first. */
-static struct sp_run text_run(const struct sp_aead_job *job, uint32_t block, uint32_t blocks, uint8_t *tail)
+/* The blocks of a job's text, of which there are len bytes, from that block on; the text begins with block 1. Where
+ * the last one is not whole, tail takes its key stream, and *xor says what to do with it. Returns the number
+ * of tails used. */
+static size_t text_run(struct sp_run *run, const struct sp_aead_job *job, uint32_t len, uint32_t block, uint8_t *tail,
+                       struct sp_xor *xor)
 {
-    return (struct sp_run){
+    uint32_t rest = len % SP_BLOCK_BYTES;
+
+    *run = (struct sp_run){
         .key = job->key,
         .counter = job->counter,
         .block = block,
-        .blocks = blocks - block,
+        .blocks = blocks_of(len) - block,
         .in = (uintptr_t)job->in - SP_BLOCK_BYTES,
         .out = (uintptr_t)job->out - SP_BLOCK_BYTES,
-        .tail = tail,
     };
+    if (rest == 0)
+        return 0;
+    run->tail = tail;
+    *xor = (struct sp_xor){
+        .out = job->out + (len - rest), .in = job->in + (len - rest), .stream = tail, .len = rest};
+    return 1;
 }
 
-/* The bytes of the last block when it is not whole. */
-static struct sp_xor tail_xor(const struct sp_aead_job *job, uint32_t len, const uint8_t *tail)
+static void encrypt(struct sp_batch *batch, struct share *share)
 {
-    uint32_t rest = len % SP_BLOCK_BYTES;
-    return (struct sp_xor){.out = job->out + (len - rest), .in = job->in + (len - rest), .stream = tail, .len = rest};
-}
-
-static void seal_together(struct sp_batch *batch, struct sp_aead_job *const *jobs, size_t n)
-{
-    const struct sp_engine *engine = batch->engine;
     size_t tails = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        const struct sp_aead_job *job = jobs[i];
-        uint8_t *key = batch->streams + i * SP_BLOCK_BYTES, *tail = NULL;
+    for (size_t i = 0; i < share->n; i++) {
+        const struct sp_aead_job *job = share->jobs[i];
+        uint8_t *key = share->streams + i * SP_BLOCK_BYTES, *tail = batch->tails + tails * SP_BLOCK_BYTES;
 
-        if (job->len % SP_BLOCK_BYTES != 0) {
-            tail = batch->tails + tails * SP_BLOCK_BYTES;
-            batch->xors[tails++] = tail_xor(job, job->len, tail);
-        }
-        batch->runs[i] = text_run(job, 0, blocks_of(job->len), tail);
+        tails += text_run(&batch->runs[i], job, job->len, 0, tail, &batch->xors[tails]);
         batch->runs[i].head = key;
-        batch->macs[i] = (struct sp_mac){.key = key, .text = job->out, .tag = job->out + job->len, .len = job->len};
+        share->macs[i] = (struct sp_mac){.key = key, .text = job->out, .tag = job->out + job->len, .len = job->len};
     }
-    use(&batch->streams_used, n * SP_BLOCK_BYTES);
+    use(&share->streams_used, share->n * SP_BLOCK_BYTES);
     use(&batch->tails_used, tails * SP_BLOCK_BYTES);
-    engine->chacha(&batch->group, batch->runs, n);
-    engine->xor(batch->xors, tails);
-    engine->mac(batch->macs, n);
+    batch->engine->chacha(&batch->group, batch->runs, share->n, &batch->queue);
+    batch->engine->xor(batch->xors, tails);
 }
 
-/* Sets ok of each job: computes its tag, and keeps the first `ahead` blocks of its key stream. */
-static void verify_together(struct sp_batch *batch, struct sp_aead_job *const *jobs, size_t n, uint32_t ahead)
+/* The keys for the tags of a share, and the key stream for the beginning of its texts. */
+static void look_ahead(struct sp_batch *batch, struct share *share)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t len = jobs[i]->len - SP_TAG_BYTES, blocks = blocks_of(len);
-        uint8_t *stream = batch->streams + i * ahead * SP_BLOCK_BYTES;
+    uint32_t lanes = batch->engine->lanes;
+
+    share->ahead = lanes > share->n ? lanes / (uint32_t)share->n : 1;
+    for (size_t i = 0; i < share->n; i++) {
+        const struct sp_aead_job *job = share->jobs[i];
+        uint32_t len = job->len - SP_TAG_BYTES, blocks = blocks_of(len);
+        uint8_t *stream = share->streams + i * share->ahead * SP_BLOCK_BYTES;
 
         batch->runs[i] = (struct sp_run){
-            .key = jobs[i]->key,
-            .counter = jobs[i]->counter,
-            .blocks = blocks < ahead ? blocks : ahead,
+            .key = job->key,
+            .counter = job->counter,
+            .blocks = blocks < share->ahead ? blocks : share->ahead,
             .out = (uintptr_t)stream,
         };
-        batch->macs[i] = (struct sp_mac){
-            .key = stream, .text = jobs[i]->in, .tag = batch->tags + i * SP_TAG_BYTES, .len = len};
+        share->macs[i] =
+            (struct sp_mac){.key = stream, .text = job->in, .tag = share->tags + i * SP_TAG_BYTES, .len = len};
     }
-    use(&batch->streams_used, n * ahead * SP_BLOCK_BYTES);
-    use(&batch->tags_used, n * SP_TAG_BYTES);
-    batch->engine->chacha(&batch->group, batch->runs, n);
-    batch->engine->mac(batch->macs, n);
-    for (size_t i = 0; i < n; i++)
-        jobs[i]->ok = (uint32_t)sp_equal(batch->macs[i].tag, jobs[i]->in + batch->macs[i].len, SP_TAG_BYTES);
+    use(&share->streams_used, share->n * share->ahead * SP_BLOCK_BYTES);
+    use(&share->tags_used, share->n * SP_TAG_BYTES);
+    batch->engine->chacha(&batch->group, batch->runs, share->n, &batch->queue);
 }
 
-static void open_together(struct sp_batch *batch, struct sp_aead_job *const *jobs, size_t n)
+/* Finishes the tags of a share and sets ok of its jobs. */
+static void verify(struct sp_batch *batch, const struct share *share)
 {
-    const struct sp_engine *engine = batch->engine;
-    uint32_t ahead = engine->lanes > n ? engine->lanes / (uint32_t)n : 1;
+    batch->engine->mac(&batch->queue);
+    for (size_t i = 0; i < share->n; i++) {
+        const struct sp_mac *mac = &share->macs[i];
+        share->jobs[i]->ok = (uint32_t)sp_equal(mac->tag, mac->text + mac->len, SP_TAG_BYTES);
+    }
+}
+
+static void decrypt_verified(struct sp_batch *batch, const struct share *share)
+{
+    uint32_t ready = (share->ahead - 1) * SP_BLOCK_BYTES; /* bytes for which there is key stream already */
     size_t runs = 0, xors = 0, tails = 0;
 
-    verify_together(batch, jobs, n, ahead);
-    for (size_t i = 0; i < n; i++) {
-        const struct sp_aead_job *job = jobs[i];
-        uint32_t len = job->len - SP_TAG_BYTES, ready = (ahead - 1) * SP_BLOCK_BYTES;
+    for (size_t i = 0; i < share->n; i++) {
+        const struct sp_aead_job *job = share->jobs[i];
+        uint32_t len = job->len - SP_TAG_BYTES;
 
         if (!job->ok)
             continue;
-        if (ready > 0 && len > 0)
-            batch->xors[xors++] = (struct sp_xor){
-                .out = job->out,
-                .in = job->in,
-                .stream = batch->streams + (i * ahead + 1) * SP_BLOCK_BYTES,
-                .len = len < ready ? len : ready,
-            };
+        batch->xors[xors++] = (struct sp_xor){
+            .out = job->out,
+            .in = job->in,
+            .stream = share->streams + (i * share->ahead + 1) * SP_BLOCK_BYTES,
+            .len = len < ready ? len : ready,
+        };
         if (len > ready) {
-            uint8_t *tail = NULL;
-            if (len % SP_BLOCK_BYTES != 0) {
-                tail = batch->tails + tails++ * SP_BLOCK_BYTES;
-                batch->xors[xors++] = tail_xor(job, len, tail);
-            }
-            batch->runs[runs++] = text_run(job, ahead, blocks_of(len), tail);
+            uint8_t *tail = batch->tails + tails * SP_BLOCK_BYTES;
+            size_t has_tail = text_run(&batch->runs[runs++], job, len, share->ahead, tail, &batch->xors[xors]);
+            xors += has_tail;
+            tails += has_tail;
         }
     }
     use(&batch->tails_used, tails * SP_BLOCK_BYTES);
-    engine->chacha(&batch->group, batch->runs, runs);
-    engine->xor(batch->xors, xors);
+    batch->engine->chacha(&batch->group, batch->runs, runs, &batch->queue);
+    batch->engine->xor(batch->xors, xors);
+}
+
+static void seal_ordered(struct sp_batch *batch, struct sp_aead_job *const *jobs, size_t n)
+{
+    struct share *share = batch->shares;
+
+    for (int turn = 0; n > 0; n -= share->n, jobs += share->n, turn ^= 1) {
+        share = &batch->shares[turn];
+        take(batch, share, jobs, n);
+        encrypt(batch, share);
+        batch->engine->mac(&batch->queue); /* what is left of the tags of the share before */
+        queue_up(&batch->queue, share);
+        if (!batch->engine->beside)
+            batch->engine->mac(&batch->queue);
+    }
+    batch->engine->mac(&batch->queue);
+}
+
+static void open_ordered(struct sp_batch *batch, struct sp_aead_job *const *jobs, size_t n)
+{
+    struct share *share = batch->shares, *next = batch->shares + 1, *swap;
+    int beside = batch->engine->beside;
+
+    if (n == 0)
+        return;
+    take(batch, share, jobs, n);
+    look_ahead(batch, share);
+    queue_up(&batch->queue, share);
+    for (; n > 0; swap = share, share = next, next = swap) {
+        jobs += share->n;
+        n -= share->n;
+        if (n > 0)
+            take(batch, next, jobs, n);
+        if (n > 0 && beside)
+            look_ahead(batch, next);
+        verify(batch, share);
+        if (n > 0 && beside)
+            queue_up(&batch->queue, next);
+        decrypt_verified(batch, share);
+        if (n > 0 && !beside) {
+            look_ahead(batch, next);
+            queue_up(&batch->queue, next);
+        }
+    }
 }
 
 void sp_batch_seal(struct sp_batch *batch, struct sp_aead_job *jobs, size_t n)
 {
-    for (size_t done = 0; done < n; done += SP_ORDER_JOBS) {
-        struct sp_aead_job **next = batch->ordered;
-        size_t left = sp_order(next, jobs + done, n - done, 0);
-
-        for (size_t together; left > 0; left -= together, next += together) {
-            together = sp_together(next, left);
-            seal_together(batch, next, together);
-        }
-    }
-    wipe(batch);
+    for (size_t done = 0; done < n; done += SP_ORDER_JOBS)
+        seal_ordered(batch, batch->ordered, sp_order(batch->ordered, jobs + done, n - done, 0));
+    wipe_all(batch);
 }
 
 void sp_batch_open(struct sp_batch *batch, struct sp_aead_job *jobs, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         jobs[i].ok = 0;
-    for (size_t done = 0; done < n; done += SP_ORDER_JOBS) {
-        struct sp_aead_job **next = batch->ordered;
-        size_t left = sp_order(next, jobs + done, n - done, SP_TAG_BYTES);
-
-        for (size_t together; left > 0; left -= together, next += together) {
-            together = sp_together(next, left);
-            open_together(batch, next, together);
-        }
-    }
-    wipe(batch);
+    for (size_t done = 0; done < n; done += SP_ORDER_JOBS)
+        open_ordered(batch, batch->ordered, sp_order(batch->ordered, jobs + done, n - done, SP_TAG_BYTES));
+    wipe_all(batch);
 }

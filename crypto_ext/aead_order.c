@@ -1,19 +1,16 @@
 /* Which packets of a batch go together through a vector engine.
  *
- * Packets are authenticated side by side, as many steps as the longest of them needs, so those of about the
+ * Packets that are authenticated side by side take as many steps as the longest of them, so those of about the
  * same length belong together: a counting sort by 64-byte chunks puts them there (batches of unequal
- * packets gain up to a third, equal ones skip it). Eight packets go together, as an engine has that many lanes
- * for them, or sixteen while their text and result still fit the first-level cache: encryption and
- * authentication are two passes over the same bytes. */
+ * packets gain up to a third, equal ones skip it). How many go together is a matter of the engine: as many as it
+ * has lanes for, while their bytes stay near. */
 #include "aead_order.h"
 
 #include <string.h>
 
 enum {
     CHUNK_BYTES = 64,
-    LAST_BIN = 47, /* packets of 3 KB and more are no longer told apart */
-    FEW = 8,
-    CACHED_BYTES = 14 * 1024
+    LAST_BIN = 47 /* packets of 3 KB and more are no longer told apart */
 };
 
 static uint32_t bin_of(const struct sp_aead_job *job)
@@ -49,11 +46,17 @@ size_t sp_order(struct sp_aead_job **ordered, struct sp_aead_job *jobs, size_t n
     return count;
 }
 
-size_t sp_together(struct sp_aead_job *const *ordered, size_t n)
+size_t sp_together(struct sp_aead_job *const *ordered, size_t n, uint32_t step, uint32_t bytes)
 {
-    size_t count = n < SP_TOGETHER_MOST ? n : SP_TOGETHER_MOST, bytes = 0;
+    size_t most = n < SP_TOGETHER_MOST ? n : SP_TOGETHER_MOST, count = 0, sum = 0;
 
-    for (size_t i = 0; i < count; i++)
-        bytes += ordered[i]->len;
-    return count > FEW && bytes > CACHED_BYTES ? FEW : count;
+    while (count < most) {
+        size_t next = most - count < step ? most : count + step;
+        for (size_t i = count; i < next; i++)
+            sum += ordered[i]->len;
+        if (count > 0 && sum > bytes)
+            break;
+        count = next;
+    }
+    return count;
 }

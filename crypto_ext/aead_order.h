@@ -10,7 +10,8 @@ enum { SP_ORDER_JOBS = 256, SP_TOGETHER_MOST = 16 };
  * many it listed. */
 size_t sp_order(struct sp_aead_job **ordered, struct sp_aead_job *jobs, size_t n, uint32_t least);
 
-/* How many of these n > 0 jobs go together, from 1 to SP_TOGETHER_MOST. */
-size_t sp_together(struct sp_aead_job *const *ordered, size_t n);
+/* How many of these n > 0 jobs go together: all, or a multiple of `step` up to SP_TOGETHER_MOST, while they have
+ * no more than `bytes`. */
+size_t sp_together(struct sp_aead_job *const *ordered, size_t n, uint32_t step, uint32_t bytes);
 
 #endif

@@ -11,6 +11,8 @@ static void vector_open(void *state, struct sp_aead_job *jobs, size_t n) { sp_ba
 
 static const struct sp_engine avx512 = {
     .lanes = 32,
+    .step = 8,
+    .bytes = 14 * 1024, /* text and result stay in the first-level cache */
     .chacha = sp_chacha_avx512,
     .mac = sp_mac_avx512,
     .xor = sp_xor_avx512,
@@ -18,6 +20,9 @@ static const struct sp_engine avx512 = {
 
 static const struct sp_engine avx2 = {
     .lanes = 8,
+    .step = 1,
+    .bytes = 1536, /* three groups of lanes: enough to waste few, little enough to wait for */
+    .beside = 1,
     .chacha = sp_chacha_avx2,
     .mac = sp_mac_mulx,
     .xor = sp_xor_avx2,

@@ -1,9 +1,11 @@
-/* ChaCha20 (RFC 8439) on 8 blocks at a time with AVX2.
+/* ChaCha20 (RFC 8439) on 8 blocks at a time with AVX2, and Poly1305 of earlier packets beside it.
  *
- * Vertical layout: register k holds word k of 8 blocks, one block per 32-bit lane. A state fills all 16
- * registers, but rotations need a spare one: so of the third row's four words (8 to 11) only two are in
- * registers at a time. Columns 0 and 1 need words 8 and 9, columns 2 and 3 and then diagonals 0 and 1 need words
- * 10 and 11, diagonals 2 and 3 need 8 and 9 again: two exchanges per double round.
+ * Vertical layout: register k holds word k of 8 blocks, one block per 32-bit lane. A state would fill all 16
+ * registers, but rotations need spare ones: so words 10 and 11 are in memory during the rounds.
+ *
+ * The rounds keep the vector units busy and the multiplier idle: so in every double round three blocks of Poly1305
+ * are absorbed, instructions of the one between those of the other, as long as the queue has a packet with whole
+ * blocks to come. That hides most of its cost.
  *
  * fill, rounds and spread as in chacha_avx512.c. */
 #include "engine.h"
@@ -13,16 +15,26 @@
 #include <immintrin.h>
 
 #include "lanes.h"
+#include "poly_mulx.h"
 
 #define AVX2 __attribute__((target("avx2")))
 
-enum { STATE_LANES = 8, ROW_BYTES = 32, STATE_BYTES = 16 * ROW_BYTES, SPARE_BYTES = 4 * ROW_BYTES };
+/* Where things are in a group: initial rows, words 10 and 11 during the rounds, final rows. */
+enum { STATE_LANES = 8, ROW_BYTES = 32, KEPT_ROW = 16, FINAL_ROW = 18, ROWS = 34 };
+
+enum { DOUBLE_ROUNDS = 10, BLOCKS_BESIDE = 3 };
 
 /* ---- fill -------------------------------------------------------------------------------------------- */
 
 AVX2 static inline void set_from(__m256i *row, __m256i rest, uint32_t word)
 {
     *row = _mm256_blendv_epi8(*row, _mm256_set1_epi32((int)word), rest);
+}
+
+/* Whether the lanes filled last and those to come all belong to one packet. */
+static inline int goes_on(const struct sp_cursor *cursor)
+{
+    return cursor->done >= STATE_LANES && cursor->run->blocks - cursor->done >= STATE_LANES;
 }
 
 AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)
@@ -33,6 +45,11 @@ AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)
     __m256i key[8], block = numbers, low = numbers, high = numbers;
     uint32_t lane = 0;
 
+    if (goes_on(cursor)) {
+        sp_lanes_take(group, cursor, 0, STATE_LANES);
+        rows[12] = _mm256_add_epi32(rows[12], _mm256_set1_epi32(STATE_LANES));
+        return;
+    }
     for (int i = 0; i < 8; i++)
         key[i] = numbers;
     while (lane < STATE_LANES && cursor->run < cursor->end) {
@@ -56,17 +73,16 @@ AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)
     rows[13] = _mm256_setzero_si256(); /* the four zero bytes of WireGuard's nonce */
     rows[14] = low;
     rows[15] = high;
-    rows[18] = key[6]; /* words 10 and 11 begin in the spare places, at which the rounds change them */
-    rows[19] = key[7];
 }
 
 /* ---- rounds ------------------------------------------------------------------------------------------ */
 
-/* Registers 0 to 7 and 12 to 15 hold the rows of these numbers, 8 and 9 rows 8 and 9 or 10 and 11; behind the
- * 16 rows lie spare places for rows 8 to 11. */
+/* Register n holds row n, but 10 and 11 are spare, for these rows are kept in memory. */
 #define LOAD(row, n) "vmovdqa 32*" #row "(%[rows]), %%ymm" #n "\n\t"
 #define STORE(row, n) "vmovdqa %%ymm" #n ", 32*" #row "(%[rows])\n\t"
-#define FINISH(row, n) "vpaddd 32*" #row "(%[rows]), %%ymm" #n ", %%ymm" #n "\n\t" STORE(row, n)
+#define KEEP(row, kept) LOAD(row, 10) STORE(kept, 10)
+/* The initial state is added; the final row stands 18 rows behind the initial one. */
+#define FINISH(n) "vpaddd 32*" #n "(%[rows]), %%ymm" #n ", %%ymm" #n "\n\t" STORE((18 + n), n)
 #define ADD(x, y) "vpaddd %%ymm" #y ", %%ymm" #x ", %%ymm" #x "\n\t"
 #define XOR(x, y) "vpxor %%ymm" #y ", %%ymm" #x ", %%ymm" #x "\n\t"
 #define BYTES(x, how) "vpshufb %[" #how "], %%ymm" #x ", %%ymm" #x "\n\t"
@@ -74,41 +90,60 @@ AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)
     "vpslld $" #left ", %%ymm" #x ", %%ymm" #spare "\n\t" \
     "vpsrld $" #right ", %%ymm" #x ", %%ymm" #x "\n\t" \
     "vpor %%ymm" #spare ", %%ymm" #x ", %%ymm" #x "\n\t"
-/* Two quarter rounds side by side; c is in registers 8 and 9. */
-#define TWO(a, A, b, B, d, D) \
-    ADD(a, b) ADD(A, B) XOR(d, a) XOR(D, A) BYTES(d, by16) BYTES(D, by16) \
-    ADD(8, d) ADD(9, D) XOR(b, 8) XOR(B, 9) SHIFT(b, 12, 20, 10) SHIFT(B, 12, 20, 11) \
-    ADD(a, b) ADD(A, B) XOR(d, a) XOR(D, A) BYTES(d, by8) BYTES(D, by8) \
-    ADD(8, d) ADD(9, D) XOR(b, 8) XOR(B, 9) SHIFT(b, 7, 25, 10) SHIFT(B, 7, 25, 11)
+/* c += d, b ^= c, with c in a register or, by way of a spare one, in memory. */
+#define ADD_XOR(c, d, b) ADD(c, d) XOR(b, c)
+#define ADD_XOR_KEPT(row, d, b, spare) \
+    "vpaddd 32*" #row "(%[rows]), %%ymm" #d ", %%ymm" #spare "\n\t" STORE(row, spare) XOR(b, spare)
+/* Four quarter rounds side by side: numbers of a are 0 to 3; c0, c1 are in registers 8, 9. */
+#define HALF(b0, b1, b2, b3, C0, C1, C2, C3, d0, d1, d2, d3, how, left, right) \
+    ADD(0, b0) ADD(1, b1) ADD(2, b2) ADD(3, b3) XOR(d0, 0) XOR(d1, 1) XOR(d2, 2) XOR(d3, 3) \
+    BYTES(d0, how) BYTES(d1, how) BYTES(d2, how) BYTES(d3, how) C0 C1 C2 C3 \
+    SHIFT(b0, left, right, 10) SHIFT(b1, left, right, 11) SHIFT(b2, left, right, 10) SHIFT(b3, left, right, 11)
+#define COLUMNS(how, left, right) \
+    HALF(4, 5, 6, 7, ADD_XOR(8, 12, 4), ADD_XOR(9, 13, 5), ADD_XOR_KEPT(16, 14, 6, 10), ADD_XOR_KEPT(17, 15, 7, 11), \
+         12, 13, 14, 15, how, left, right)
+#define DIAGONALS(how, left, right) \
+    HALF(5, 6, 7, 4, ADD_XOR_KEPT(16, 15, 5, 10), ADD_XOR_KEPT(17, 12, 6, 11), ADD_XOR(8, 13, 7), ADD_XOR(9, 14, 4), \
+         15, 12, 13, 14, how, left, right)
 
-AVX2 static inline void rounds(uint8_t *rows)
+/* The rounds; in the first `beside` double rounds a packet absorbs blocks too. */
+AVX2 static inline void rounds(uint8_t *rows, struct sp_poly *poly, uint32_t beside)
 {
     static const _Alignas(32) uint8_t by16[32] = {2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13,
                                                   2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13};
     static const _Alignas(32) uint8_t by8[32] = {3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14,
                                                  3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14};
-    uint32_t pairs = 10;
+    uint32_t alone = DOUBLE_ROUNDS - beside, count = beside;
+    uint64_t a0, a1, b0, b1, c;
 
     __asm__ volatile(
         LOAD(0, 0) LOAD(1, 1) LOAD(2, 2) LOAD(3, 3) LOAD(4, 4) LOAD(5, 5) LOAD(6, 6) LOAD(7, 7)
-        LOAD(8, 8) LOAD(9, 9) LOAD(12, 12) LOAD(13, 13) LOAD(14, 14) LOAD(15, 15)
+        LOAD(8, 8) LOAD(9, 9) LOAD(12, 12) LOAD(13, 13) LOAD(14, 14) LOAD(15, 15) KEEP(10, 16) KEEP(11, 17)
+        "testl %[count], %[count]\n\t"
+        "jz 2f\n\t"
         "1:\n\t"
-        TWO(0, 1, 4, 5, 12, 13)
-        STORE(16, 8) STORE(17, 9) LOAD(18, 8) LOAD(19, 9)
-        TWO(2, 3, 6, 7, 14, 15)
-        TWO(0, 1, 5, 6, 15, 12)
-        STORE(18, 8) STORE(19, 9) LOAD(16, 8) LOAD(17, 9)
-        TWO(2, 3, 7, 4, 13, 14)
-        "subl $1, %[pairs]\n\t"
+        COLUMNS(by16, 12, 20) SP_POLY_BLOCK(0) COLUMNS(by8, 7, 25) SP_POLY_BLOCK(16)
+        DIAGONALS(by16, 12, 20) SP_POLY_BLOCK(32) DIAGONALS(by8, 7, 25)
+        "addq $48, %[text]\n\t"
+        "subl $1, %[count]\n\t"
         "jnz 1b\n\t"
-        LOAD(18, 10) LOAD(19, 11)
-        FINISH(0, 0) FINISH(1, 1) FINISH(2, 2) FINISH(3, 3) FINISH(4, 4) FINISH(5, 5) FINISH(6, 6) FINISH(7, 7)
-        FINISH(8, 8) FINISH(9, 9) FINISH(10, 10) FINISH(11, 11) FINISH(12, 12) FINISH(13, 13) FINISH(14, 14)
-        FINISH(15, 15)
-        : [pairs] "+r"(pairs)
-        : [rows] "r"(rows), [by16] "m"(by16), [by8] "m"(by8)
-        : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+        "2:\n\t"
+        "movl %[alone], %[count]\n\t"
+        "testl %[count], %[count]\n\t"
+        "jz 4f\n\t"
+        "3:\n\t"
+        COLUMNS(by16, 12, 20) COLUMNS(by8, 7, 25) DIAGONALS(by16, 12, 20) DIAGONALS(by8, 7, 25)
+        "subl $1, %[count]\n\t"
+        "jnz 3b\n\t"
+        "4:\n\t"
+        LOAD(16, 10) LOAD(17, 11)
+        FINISH(0) FINISH(1) FINISH(2) FINISH(3) FINISH(4) FINISH(5) FINISH(6) FINISH(7)
+        FINISH(8) FINISH(9) FINISH(10) FINISH(11) FINISH(12) FINISH(13) FINISH(14) FINISH(15)
+        : SP_POLY_OUTPUTS(poly, a0, a1, b0, b1, c), [count] "+&r"(count), [text] "+&r"(poly->text)
+        : SP_POLY_INPUTS(poly), [rows] "r"(rows), [alone] "m"(alone), [by16] "m"(by16), [by8] "m"(by8)
+        : "memory", "cc", "rdx", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+          "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+    poly->blocks -= BLOCKS_BESIDE * beside;
 }
 
 /* ---- spread ------------------------------------------------------------------------------------------ */
@@ -123,7 +158,7 @@ AVX2 static inline void xor_half(const struct sp_group *group, uint32_t lane, ui
 /* Eight rows are one half of each block. */
 AVX2 static inline void spread(const struct sp_group *group, uint32_t half)
 {
-    const __m256i *rows = (const __m256i *)(const void *)group->rows + 8 * half;
+    const __m256i *rows = (const __m256i *)(const void *)group->rows + FINAL_ROW + 8 * half;
     __m256i part[2][4]; /* [i][j]: words 4 i to 4 i + 3 of blocks j, 4 + j */
 
 #pragma GCC unroll 2
@@ -146,16 +181,30 @@ AVX2 static inline void spread(const struct sp_group *group, uint32_t half)
 
 /* ---- the two doors ----------------------------------------------------------------------------------- */
 
-AVX2 void sp_chacha_avx2(struct sp_group *group, const struct sp_run *runs, size_t n)
+/* How many double rounds can absorb whole blocks of the first packet of the queue. */
+static uint32_t beside(struct sp_queue *queue)
+{
+    uint32_t full;
+
+    if (queue->next == queue->end)
+        return 0;
+    if (!queue->begun)
+        sp_poly_begin(&queue->poly, queue->next);
+    queue->begun = 1;
+    full = queue->poly.blocks / BLOCKS_BESIDE;
+    return full < DOUBLE_ROUNDS ? full : DOUBLE_ROUNDS;
+}
+
+AVX2 void sp_chacha_avx2(struct sp_group *group, const struct sp_run *runs, size_t n, struct sp_queue *queue)
 {
     struct sp_cursor cursor = {.run = runs, .end = runs + n};
 
     while (cursor.run < cursor.end) {
         fill(group, &cursor);
-        rounds(group->rows);
+        rounds(group->rows, &queue->poly, beside(queue));
         spread(group, 0);
         spread(group, 1);
-        group->used = STATE_BYTES + SPARE_BYTES;
+        group->used = ROWS * ROW_BYTES;
     }
     _mm256_zeroupper(); /* the compiler does not see which registers the assembly used */
 }

@@ -33,6 +33,20 @@ struct sp_mac {
     uint32_t len;
 };
 
+/* Poly1305 half way through a packet: h, the clamped r, and r[1] / 4 x 5. */
+struct sp_poly {
+    uint64_t h[3], r[2], r5;
+    const uint8_t *text;
+    uint32_t blocks; /* whole ones still to come, at text */
+};
+
+/* Tags to be computed. An engine may begin with the first of them beside its other work. */
+struct sp_queue {
+    const struct sp_mac *next, *end;
+    int begun; /* poly is that of *next */
+    struct sp_poly poly;
+};
+
 struct sp_xor {
     uint8_t *out;
     const uint8_t *in, *stream;
@@ -44,21 +58,25 @@ struct sp_group {
     _Alignas(64) uint8_t rows[SP_MOST_LANES * SP_BLOCK_BYTES];
     _Alignas(64) uint8_t nowhere[SP_BLOCK_BYTES];          /* results of lanes without work */
     uintptr_t in[SP_MOST_LANES], out[SP_MOST_LANES]; /* by lane: addresses of text and of result */
-    uint32_t used; /* bytes of rows ever written; never lowered by an engine */
+    size_t used; /* bytes of rows ever written; never lowered by an engine */
 };
 
 struct sp_engine {
     uint32_t lanes; /* how many blocks it computes at once */
-    void (*chacha)(struct sp_group *group, const struct sp_run *runs, size_t n); /* no run is of 0 blocks */
-    void (*mac)(const struct sp_mac *macs, size_t n);
+    uint32_t step;  /* how many packets, or a multiple of that, it likes to have together */
+    uint32_t bytes; /* of text that it likes to have together at most */
+    int beside;     /* whether it works on the queue beside ChaCha20, so that waiting tags cost less */
+    /* No run is of 0 blocks. */
+    void (*chacha)(struct sp_group *group, const struct sp_run *runs, size_t n, struct sp_queue *queue);
+    void (*mac)(struct sp_queue *queue); /* finishes all */
     void (*xor)(const struct sp_xor *xors, size_t n);
 };
 
-void sp_chacha_avx512(struct sp_group *group, const struct sp_run *runs, size_t n);
-void sp_mac_avx512(const struct sp_mac *macs, size_t n);
+void sp_chacha_avx512(struct sp_group *group, const struct sp_run *runs, size_t n, struct sp_queue *queue);
+void sp_mac_avx512(struct sp_queue *queue);
 void sp_xor_avx512(const struct sp_xor *xors, size_t n);
-void sp_chacha_avx2(struct sp_group *group, const struct sp_run *runs, size_t n);
-void sp_mac_mulx(const struct sp_mac *macs, size_t n);
+void sp_chacha_avx2(struct sp_group *group, const struct sp_run *runs, size_t n, struct sp_queue *queue);
+void sp_mac_mulx(struct sp_queue *queue);
 void sp_xor_avx2(const struct sp_xor *xors, size_t n);
 
 #endif

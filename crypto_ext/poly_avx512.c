@@ -181,12 +181,15 @@ POLY_AVX512 static void mac_eight(const struct sp_mac *macs, size_t n)
     sp_wipe(&keys, sizeof keys);
 }
 
-POLY_AVX512 void sp_mac_avx512(const struct sp_mac *macs, size_t n)
+POLY_AVX512 void sp_mac_avx512(struct sp_queue *queue)
 {
-    for (; n > 2; macs += PACKETS, n -= n < PACKETS ? n : PACKETS)
-        mac_eight(macs, n < PACKETS ? n : PACKETS);
-    for (; n > 0; macs++, n--)
-        sp_mac_avx512_one(macs);
+    while (queue->end - queue->next > 2) {
+        size_t left = (size_t)(queue->end - queue->next), count = left < PACKETS ? left : PACKETS;
+        mac_eight(queue->next, count);
+        queue->next += count;
+    }
+    for (; queue->next < queue->end; queue->next++)
+        sp_mac_avx512_one(queue->next);
     _mm256_zeroupper();
 }
 

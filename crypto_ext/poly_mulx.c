@@ -1,94 +1,38 @@
 /* Poly1305 (RFC 8439) with the 64-bit multiplier, several packets taking turns.
  *
  * One block's result is the next one's input, through a multiplication and a chain of carries: a packet by
- * itself leaves most of the core idle. Packets do not depend on each other, so each gets a few blocks in its turn,
- * and the core overlaps the end of one turn with the next.
- *
- * A number modulo p = 2^130 - 5 is three 64-bit words of which the third stays small. As r is clamped, r1 is a
- * multiple of 4, and r1 2^128 = (r1 / 4) 2^130 = 5 r1 / 4 modulo p. */
+ * itself leaves most of the core idle. Packets do not depend on each other, so they absorb a block each in turns.
+ * The first of the queue may have begun already, beside the rounds of chacha_avx2.c. */
 #include "engine.h"
 
 #if defined(__x86_64__)
 
 #include "api.h"
+#include "poly_mulx.h"
 
-enum { TOGETHER = 4, TURN_BLOCKS = 2, BLOCK_BYTES = 16 };
+enum { TOGETHER = 3 };
 
-struct poly {
-    uint64_t h[3], r[2], r1_by_4_times_5;
-    const uint8_t *text;
-    uint32_t blocks; /* whole ones still to come */
-};
-
-/* h = (h + block + 2^128) r, for that many blocks. */
-static inline __attribute__((always_inline)) void absorb(struct poly *poly, const uint8_t *text, uint32_t blocks)
+static inline __attribute__((always_inline)) void absorb(struct sp_poly *poly, const uint8_t *text, uint32_t blocks)
 {
-    uint64_t h0 = poly->h[0], h1 = poly->h[1], h2 = poly->h[2], a0, a1, b0, b1, c0, c1;
-
-    for (; blocks > 0; blocks--, text += BLOCK_BYTES)
-        __asm__("addq 0(%[text]), %[h0]\n\t"
-                "adcq 8(%[text]), %[h1]\n\t"
-                "adcq $1, %[h2]\n\t"
-                "movq %[r0], %%rdx\n\t"
-                "mulxq %[h0], %[a0], %[a1]\n\t" /* a = h0 r0 */
-                "mulxq %[h1], %[b0], %[b1]\n\t" /* b = h1 r0 */
-                "imulq %[h2], %%rdx\n\t"        /* h2 r0, which has weight 2^128 */
-                "addq %%rdx, %[b1]\n\t"
-                "movq %[r1], %%rdx\n\t"
-                "mulxq %[h0], %[c0], %[c1]\n\t" /* b += h0 r1 */
-                "addq %[c0], %[b0]\n\t"
-                "adcq %[c1], %[b1]\n\t"
-                "movq %[r5], %%rdx\n\t"
-                "mulxq %[h1], %[c0], %[c1]\n\t" /* a += h1 r1 2^128 */
-                "imulq %%rdx, %[h2]\n\t"        /* b += h2 r1 2^128 */
-                "addq %[c0], %[a0]\n\t"
-                "adcq %[c1], %[a1]\n\t"
-                "addq %[h2], %[b0]\n\t"
-                "adcq $0, %[b1]\n\t"
-                "movq %[a0], %[h0]\n\t"
-                "addq %[a1], %[b0]\n\t"
-                "adcq $0, %[b1]\n\t"
-                "movq %[b0], %[h1]\n\t"
-                "movq %[b1], %[h2]\n\t"         /* what is above 2^130 comes back times 5 */
-                "movq %[b1], %[c0]\n\t"
-                "andl $3, %k[h2]\n\t"
-                "shrq $2, %[b1]\n\t"
-                "andq $-4, %[c0]\n\t"
-                "addq %[b1], %[c0]\n\t"
-                "addq %[c0], %[h0]\n\t"
-                "adcq $0, %[h1]\n\t"
-                "adcq $0, %[h2]\n\t"
-                : [h0] "+&r"(h0), [h1] "+&r"(h1), [h2] "+&r"(h2), [a0] "=&r"(a0), [a1] "=&r"(a1), [b0] "=&r"(b0),
-                  [b1] "=&r"(b1), [c0] "=&r"(c0), [c1] "=&r"(c1)
-                : [text] "r"(text), [r0] "m"(poly->r[0]), [r1] "m"(poly->r[1]), [r5] "m"(poly->r1_by_4_times_5),
-                  "m"(*(const uint8_t(*)[BLOCK_BYTES])text)
+    for (; blocks > 0; blocks--, text += SP_POLY_BYTES) {
+        uint64_t a0, a1, b0, b1, c;
+        __asm__(SP_POLY_BLOCK(0)
+                : SP_POLY_OUTPUTS(poly, a0, a1, b0, b1, c)
+                : SP_POLY_INPUTS(poly), [text] "r"(text), "m"(*(const uint8_t(*)[SP_POLY_BYTES])text)
                 : "rdx", "cc");
-    poly->h[0] = h0;
-    poly->h[1] = h1;
-    poly->h[2] = h2;
+    }
 }
 
-static void begin(struct poly *poly, const struct sp_mac *mac)
+/* What is left of a packet: whole blocks, a last one that is not whole, the length. */
+static void finish(struct sp_poly *poly, const struct sp_mac *mac)
 {
-    memset(poly->h, 0, sizeof poly->h);
-    memcpy(poly->r, mac->key, sizeof poly->r);
-    poly->r[0] &= 0x0ffffffc0fffffffU;
-    poly->r[1] &= 0x0ffffffc0ffffffcU;
-    poly->r1_by_4_times_5 = poly->r[1] + (poly->r[1] >> 2);
-    poly->text = mac->text;
-    poly->blocks = mac->len / BLOCK_BYTES;
-}
-
-/* The rest: blocks that nobody shares turns with any more, a last one that is not whole, the length. */
-static void end(struct poly *poly, const struct sp_mac *mac)
-{
-    uint8_t block[BLOCK_BYTES] = {0};
-    uint32_t rest = mac->len % BLOCK_BYTES;
+    uint8_t block[SP_POLY_BYTES] = {0};
+    uint32_t rest = mac->len % SP_POLY_BYTES;
     uint64_t low, high, over, s[2], len = mac->len;
 
     absorb(poly, poly->text, poly->blocks);
     if (rest > 0) {
-        memcpy(block, poly->text + (size_t)poly->blocks * BLOCK_BYTES, rest);
+        memcpy(block, mac->text + (mac->len - rest), rest);
         absorb(poly, block, 1);
         memset(block, 0, sizeof block);
     }
@@ -108,28 +52,33 @@ static void end(struct poly *poly, const struct sp_mac *mac)
     memcpy(mac->tag + 8, &high, 8);
 }
 
-void sp_mac_mulx(const struct sp_mac *macs, size_t n)
+void sp_mac_mulx(struct sp_queue *queue)
 {
-    struct poly poly[TOGETHER];
+    struct sp_poly poly[TOGETHER];
 
-    while (n > 0) {
-        size_t count = n < TOGETHER ? n : TOGETHER;
+    if (queue->next == queue->end)
+        return;
+    while (queue->next < queue->end) {
+        size_t left = (size_t)(queue->end - queue->next), count = left < TOGETHER ? left : TOGETHER;
         uint32_t turns = UINT32_MAX;
 
         for (size_t i = 0; i < count; i++) {
-            begin(&poly[i], &macs[i]);
-            turns = poly[i].blocks / TURN_BLOCKS < turns ? poly[i].blocks / TURN_BLOCKS : turns;
+            if (queue->begun)
+                poly[i] = queue->poly;
+            else
+                sp_poly_begin(&poly[i], &queue->next[i]);
+            queue->begun = 0;
+            turns = poly[i].blocks < turns ? poly[i].blocks : turns;
         }
         for (uint32_t turn = 0; turn < turns; turn++)
             for (size_t i = 0; i < count; i++)
-                absorb(&poly[i], poly[i].text + (size_t)turn * TURN_BLOCKS * BLOCK_BYTES, TURN_BLOCKS);
+                absorb(&poly[i], poly[i].text + (size_t)turn * SP_POLY_BYTES, 1);
         for (size_t i = 0; i < count; i++) {
-            poly[i].text += (size_t)turns * TURN_BLOCKS * BLOCK_BYTES;
-            poly[i].blocks -= turns * TURN_BLOCKS;
-            end(&poly[i], &macs[i]);
+            poly[i].text += (size_t)turns * SP_POLY_BYTES;
+            poly[i].blocks -= turns;
+            finish(&poly[i], &queue->next[i]);
         }
-        macs += count;
-        n -= count;
+        queue->next += count;
     }
     sp_wipe(poly, sizeof poly);
 }
