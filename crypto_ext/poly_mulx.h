@@ -14,18 +14,18 @@ enum { SP_POLY_BYTES = 16 };
     "addq " #at "(%[text]), %[h0]\n\t" \
     "adcq " #at "+8(%[text]), %[h1]\n\t" \
     "adcq $1, %[h2]\n\t" \
+    "movq %[r1], %%rdx\n\t" \
+    "mulxq %[h0], %[b0], %[b1]\n\t" /* b, of weight 2^64: h0 r1 */ \
     "movq %[r0], %%rdx\n\t" \
     "mulxq %[h0], %[a0], %[a1]\n\t" /* a = h0 r0 */ \
-    "mulxq %[h1], %[b0], %[b1]\n\t" /* b = h1 r0 + h2 r0 2^64, of weight 2^64 */ \
-    "imulq %[h2], %%rdx\n\t" \
-    "addq %%rdx, %[b1]\n\t" \
-    "movq %[r1], %%rdx\n\t" \
-    "mulxq %[h0], %[c], %[h0]\n\t" /* b += h0 r1 */ \
+    "mulxq %[h1], %[c], %[h0]\n\t" /* b += h1 r0 */ \
     "addq %[c], %[b0]\n\t" \
     "adcq %[h0], %[b1]\n\t" \
+    "imulq %[h2], %%rdx\n\t" /* b += h2 r0 2^64 */ \
+    "addq %%rdx, %[b1]\n\t" \
     "movq %[r5], %%rdx\n\t" \
-    "mulxq %[h1], %[c], %[h1]\n\t" /* a += h1 r1 2^128, b += h2 r1 2^128 */ \
-    "imulq %%rdx, %[h2]\n\t" \
+    "mulxq %[h1], %[c], %[h1]\n\t" /* a += h1 r1 2^128 */ \
+    "imulq %%rdx, %[h2]\n\t" /* b += h2 r1 2^128 */ \
     "addq %[c], %[a0]\n\t" \
     "adcq %[h1], %[a1]\n\t" \
     "addq %[h2], %[b0]\n\t" \
