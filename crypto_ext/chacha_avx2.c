@@ -19,8 +19,9 @@
 
 #define AVX2 __attribute__((target("avx2")))
 
-/* Where things are in a group: initial rows, words 10 and 11 during the rounds, final rows. */
-enum { STATE_LANES = 8, ROW_BYTES = 32, KEPT_ROW = 16, FINAL_ROW = 18, ROWS = 34 };
+/* Where things are in a group: the initial rows, words 10 and 11 during the rounds, the final rows, and how vpshufb
+ * rotates by 16 and by 8. */
+enum { STATE_LANES = 8, ROW_BYTES = 32, FINAL_ROW = 18, ROTATION_ROW = 34, ROWS = 36 };
 
 enum { DOUBLE_ROUNDS = 10, BLOCKS_BESIDE = 3 };
 
@@ -85,7 +86,7 @@ AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)
 #define FINISH(n) "vpaddd 32*" #n "(%[rows]), %%ymm" #n ", %%ymm" #n "\n\t" STORE((18 + n), n)
 #define ADD(x, y) "vpaddd %%ymm" #y ", %%ymm" #x ", %%ymm" #x "\n\t"
 #define XOR(x, y) "vpxor %%ymm" #y ", %%ymm" #x ", %%ymm" #x "\n\t"
-#define BYTES(x, how) "vpshufb %[" #how "], %%ymm" #x ", %%ymm" #x "\n\t"
+#define BYTES(x, row) "vpshufb 32*" #row "(%[rows]), %%ymm" #x ", %%ymm" #x "\n\t"
 #define SHIFT(x, left, right, spare) \
     "vpslld $" #left ", %%ymm" #x ", %%ymm" #spare "\n\t" \
     "vpsrld $" #right ", %%ymm" #x ", %%ymm" #x "\n\t" \
@@ -106,13 +107,14 @@ AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)
     HALF(5, 6, 7, 4, ADD_XOR_KEPT(16, 15, 5, 10), ADD_XOR_KEPT(17, 12, 6, 11), ADD_XOR(8, 13, 7), ADD_XOR(9, 14, 4), \
          15, 12, 13, 14, how, left, right)
 
+static const uint8_t rotations[2 * ROW_BYTES] = {
+    2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13,
+    3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14, 3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14,
+};
+
 /* The rounds; in the first `beside` double rounds a packet absorbs blocks too. */
 AVX2 static inline void rounds(uint8_t *rows, struct sp_poly *poly, uint32_t beside)
 {
-    static const _Alignas(32) uint8_t by16[32] = {2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13,
-                                                  2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13};
-    static const _Alignas(32) uint8_t by8[32] = {3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14,
-                                                 3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14};
     uint32_t alone = DOUBLE_ROUNDS - beside, count = beside;
     uint64_t a0, a1, b0, b1, c;
 
@@ -122,8 +124,8 @@ AVX2 static inline void rounds(uint8_t *rows, struct sp_poly *poly, uint32_t bes
         "testl %[count], %[count]\n\t"
         "jz 2f\n\t"
         "1:\n\t"
-        COLUMNS(by16, 12, 20) SP_POLY_BLOCK(0) COLUMNS(by8, 7, 25) SP_POLY_BLOCK(16)
-        DIAGONALS(by16, 12, 20) SP_POLY_BLOCK(32) DIAGONALS(by8, 7, 25)
+        COLUMNS(34, 12, 20) SP_POLY_BLOCK(0) COLUMNS(35, 7, 25) SP_POLY_BLOCK(16)
+        DIAGONALS(34, 12, 20) SP_POLY_BLOCK(32) DIAGONALS(35, 7, 25)
         "addq $48, %[text]\n\t"
         "subl $1, %[count]\n\t"
         "jnz 1b\n\t"
@@ -132,7 +134,7 @@ AVX2 static inline void rounds(uint8_t *rows, struct sp_poly *poly, uint32_t bes
         "testl %[count], %[count]\n\t"
         "jz 4f\n\t"
         "3:\n\t"
-        COLUMNS(by16, 12, 20) COLUMNS(by8, 7, 25) DIAGONALS(by16, 12, 20) DIAGONALS(by8, 7, 25)
+        COLUMNS(34, 12, 20) COLUMNS(35, 7, 25) DIAGONALS(34, 12, 20) DIAGONALS(35, 7, 25)
         "subl $1, %[count]\n\t"
         "jnz 3b\n\t"
         "4:\n\t"
@@ -140,7 +142,7 @@ AVX2 static inline void rounds(uint8_t *rows, struct sp_poly *poly, uint32_t bes
         FINISH(0) FINISH(1) FINISH(2) FINISH(3) FINISH(4) FINISH(5) FINISH(6) FINISH(7)
         FINISH(8) FINISH(9) FINISH(10) FINISH(11) FINISH(12) FINISH(13) FINISH(14) FINISH(15)
         : SP_POLY_OUTPUTS(poly, a0, a1, b0, b1, c), [count] "+&r"(count), [text] "+&r"(poly->text)
-        : SP_POLY_INPUTS(poly), [rows] "r"(rows), [alone] "m"(alone), [by16] "m"(by16), [by8] "m"(by8)
+        : SP_POLY_INPUTS(poly), [rows] "r"(rows), [alone] "m"(alone)
         : "memory", "cc", "rdx", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
           "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
     poly->blocks -= BLOCKS_BESIDE * beside;
@@ -199,6 +201,7 @@ AVX2 void sp_chacha_avx2(struct sp_group *group, const struct sp_run *runs, size
 {
     struct sp_cursor cursor = {.run = runs, .end = runs + n};
 
+    memcpy(group->rows + ROTATION_ROW * ROW_BYTES, rotations, sizeof rotations);
     while (cursor.run < cursor.end) {
         fill(group, &cursor);
         rounds(group->rows, &queue->poly, beside(queue));

@@ -16,10 +16,10 @@ static inline __attribute__((always_inline)) void absorb(struct sp_poly *poly, c
 {
     for (; blocks > 0; blocks--, text += SP_POLY_BYTES) {
         uint64_t a0, a1, b0, b1, c;
-        __asm__(SP_POLY_BLOCK(0)
+        __asm__ volatile(SP_POLY_BLOCK(0)
                 : SP_POLY_OUTPUTS(poly, a0, a1, b0, b1, c)
-                : SP_POLY_INPUTS(poly), [text] "r"(text), "m"(*(const uint8_t(*)[SP_POLY_BYTES])text)
-                : "rdx", "cc");
+                : SP_POLY_INPUTS(poly), [text] "r"(text)
+                : "rdx", "cc", "memory");
     }
 }
 

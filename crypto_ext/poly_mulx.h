@@ -14,16 +14,16 @@ enum { SP_POLY_BYTES = 16 };
     "addq " #at "(%[text]), %[h0]\n\t" \
     "adcq " #at "+8(%[text]), %[h1]\n\t" \
     "adcq $1, %[h2]\n\t" \
-    "movq %[r1], %%rdx\n\t" \
+    "movq 32(%[poly]), %%rdx\n\t" \
     "mulxq %[h0], %[b0], %[b1]\n\t" /* b, of weight 2^64: h0 r1 */ \
-    "movq %[r0], %%rdx\n\t" \
+    "movq 24(%[poly]), %%rdx\n\t" \
     "mulxq %[h0], %[a0], %[a1]\n\t" /* a = h0 r0 */ \
     "mulxq %[h1], %[c], %[h0]\n\t" /* b += h1 r0 */ \
     "addq %[c], %[b0]\n\t" \
     "adcq %[h0], %[b1]\n\t" \
     "imulq %[h2], %%rdx\n\t" /* b += h2 r0 2^64 */ \
     "addq %%rdx, %[b1]\n\t" \
-    "movq %[r5], %%rdx\n\t" \
+    "movq 40(%[poly]), %%rdx\n\t" \
     "mulxq %[h1], %[c], %[h1]\n\t" /* a += h1 r1 2^128 */ \
     "imulq %%rdx, %[h2]\n\t" /* b += h2 r1 2^128 */ \
     "addq %[c], %[a0]\n\t" \
@@ -43,10 +43,12 @@ enum { SP_POLY_BYTES = 16 };
     "addq %[c], %[h0]\n\t" \
     "adcq $0, %[h1]\n\t" \
     "adcq $0, %[h2]\n\t"
-#define SP_POLY_OUTPUTS(poly, a0_, a1_, b0_, b1_, c_) \
-    [h0] "+&r"((poly)->h[0]), [h1] "+&r"((poly)->h[1]), [h2] "+&r"((poly)->h[2]), [a0] "=&r"(a0_), \
+#define SP_POLY_OUTPUTS(state, a0_, a1_, b0_, b1_, c_) \
+    [h0] "+&r"((state)->h[0]), [h1] "+&r"((state)->h[1]), [h2] "+&r"((state)->h[2]), [a0] "=&r"(a0_), \
     [a1] "=&r"(a1_), [b0] "=&r"(b0_), [b1] "=&r"(b1_), [c] "=&r"(c_)
-#define SP_POLY_INPUTS(poly) [r0] "m"((poly)->r[0]), [r1] "m"((poly)->r[1]), [r5] "m"((poly)->r5)
+#define SP_POLY_INPUTS(state) [poly] "r"(state)
+
+_Static_assert(offsetof(struct sp_poly, r) == 24 && offsetof(struct sp_poly, r5) == 40, "as the assembly has it");
 
 /* Makes ready for a packet. Its whole blocks can then be absorbed bit by bit, at poly->text. */
 static inline void sp_poly_begin(struct sp_poly *poly, const struct sp_mac *mac)
