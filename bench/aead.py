@@ -1,26 +1,31 @@
 """`bench aead`: how fast are our ways to compute the cipher, next to libcrypto packet by packet?
 
-Each path of ours (avx512, avx2) is measured on batches of several shapes, sealing and opening, against OpenSSL's EVP
-interface called for one packet after the other: that is our own path `libcrypto`, so both do the same work on
-the same buffers. The avx2 rows stand for machines that have no more than that: on one that has more, libcrypto is
-told so too (OPENSSL_ia32cap), which it reads when it is loaded; hence every path is measured in a process of its own.
+Each path of ours (avx512, avx2) is measured on batches of several shapes, sealing and opening, against
+OpenSSL's EVP interface called for one packet after the other: that is our own path `libcrypto`, so both
+do the same work on the same buffers. The avx2 rows stand for machines that have no more than that: on one
+that has more, libcrypto is told so too (OPENSSL_ia32cap), which it reads when it is loaded; hence every
+path is measured in a process of its own.
 
-A sample is the best of a few short slices, ours and the peer's slice by slice in turns; what calling C from Python
-costs is measured with empty batches and taken off both. A path that this machine cannot run gives rows without
-figures, whose `holds` is null.
+A sample is the best of a few short slices, ours and the peer's slice by slice in turns; what calling C
+from Python costs is measured with empty batches and taken off both. A path that this machine cannot run
+gives rows without figures, whose `holds` is null.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from bench.process import LabError, run
+from bench.process import LabError
 from bench.rows import Row
 
+ROOT = Path(__file__).resolve().parent.parent
 SLICES = 5  # for a sample
 SLICE_SECONDS = 0.002
 TAG_BYTES = 16
@@ -125,10 +130,16 @@ def measure_here(path: str, runs: int, say: Callable[[str], None]) -> dict[str, 
 
 
 def measure_elsewhere(path: str, runs: int) -> dict[str, list[tuple[float, float]]]:
-    """The same in a process of its own, with libcrypto held to what the path may use. Empty: not to be had."""
-    limits = {"OPENSSL_ia32cap": NO_AVX512} if path == "avx2" else {}
-    done = run([sys.executable, "-P", "-m", "bench.aead", path, str(runs)], env=limits, cwd=None, seconds=600)
-    return {name: [(ours, peer) for ours, peer in samples] for name, samples in json.loads(done.stdout).items()}
+    """The same in a process of its own, with libcrypto held to what the path may use. Empty: not here."""
+    environment = {**os.environ, "OPENSSL_ia32cap": NO_AVX512} if path == "avx2" else dict(os.environ)
+    words = [sys.executable, "-m", "bench.aead", path, str(runs)]
+    try:  # its progress goes where ours goes
+        done = subprocess.run(words, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    except subprocess.CalledProcessError as failure:
+        raise LabError(f"measuring {path} ended with {failure.returncode}") from None
+    return {
+        name: [(ours, peer) for ours, peer in samples] for name, samples in json.loads(done.stdout).items()
+    }
 
 
 def measure(runs: int, say: Callable[[str], None]) -> list[Row]:
@@ -155,7 +166,9 @@ def main(argv: Sequence[str]) -> int:
     """`python -m bench.aead PATH RUNS`: what measure_elsewhere starts."""
     path, runs = argv
     try:
-        found = measure_here(path, int(runs), lambda line: print(f"bench: {line}", file=sys.stderr, flush=True))
+        found = measure_here(
+            path, int(runs), lambda line: print(f"bench: {line}", file=sys.stderr, flush=True)
+        )
     except ValueError:
         found = {}
     print(json.dumps(found))

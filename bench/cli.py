@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         description="Our ways to compute ChaCha20-Poly1305 on batches of packets next to libcrypto's.",
     )  # fmt: skip
     for each in subs.choices.values():
-        each.add_argument("--runs", type=_whole_number(1), default=7, help="runs for each figure (default: 7)")
+        each.add_argument("--runs", type=_whole_number(1), default=7, help="runs for a figure (default: 7)")
         each.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
         each.add_argument(
             "--check", action="store_true", help="exit 1 when a gate fails, 3 when too noisy to judge"

@@ -129,7 +129,8 @@ def table(rows: Sequence[Row]) -> str:
         shown = row.as_json()
         lines.append((
             row.name, _short(shown["ours"]), _short(shown["peer"]), _short(shown["limit"]), row.unit,
-            f"{row.ratio:.2f} x" if row.measured else "-", f"{100 * row.spread:.0f} %" if row.measured else "-",
+            f"{row.ratio:.2f} x" if row.measured else "-",
+            f"{100 * row.spread:.0f} %" if row.measured else "-",
             "" if row.gate is None else f"{row.gate:.2f} x", "" if row.aim is None else f"{row.aim:.2f} x",
             "" if row.holds is None else "too noisy" if row.too_noisy else "holds" if row.holds else "FAILS",
         ))  # fmt: skip

@@ -15,7 +15,7 @@ type_job = tuple[bytes, int, bytes]
 
 
 class Aead:
-    """One way to compute the cipher: "avx512", "avx2", "libcrypto", "portable"; "auto" for the best one here."""
+    """One way to compute the cipher: "avx512", "avx2", "libcrypto", "portable"; "auto": the best one here."""
 
     def __init__(self, path: str = "auto") -> None:
         """ValueError when that path is not to be had on this machine."""

@@ -59,7 +59,9 @@ def test_the_environment_forces_a_path(path: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("path", ["rot13", "auto", "AVX2", " "])
-def test_an_unknown_path_in_the_environment_is_a_usage_error(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_path_in_the_environment_is_a_usage_error(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SALLYPORT_AEAD", path)
     with pytest.raises(UsageError, match="avx512, avx2, portable, libcrypto") as failure:
         aead_choice()

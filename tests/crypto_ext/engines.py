@@ -62,7 +62,11 @@ def macs(path: str, jobs: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
     array = ffi.new("struct sp_mac[]", max(len(jobs), 1))
     kept: list[Any] = []
     for slot, (key, text) in zip(array, jobs, strict=False):
-        c_key, c_text, tag = ffi.new("uint8_t[]", key), ffi.new("uint8_t[]", text or b"\0"), ffi.new("uint8_t[16]")
+        c_key, c_text, tag = (
+            ffi.new("uint8_t[]", key),
+            ffi.new("uint8_t[]", text or b"\0"),
+            ffi.new("uint8_t[16]"),
+        )
         kept.append((c_key, c_text, tag))
         slot.key, slot.text, slot.len, slot.tag = c_key, c_text, len(text), tag
     queue = ffi.new("struct sp_queue *", {"next": array, "end": array + len(jobs)})

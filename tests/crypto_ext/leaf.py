@@ -46,7 +46,11 @@ def cache_directory() -> Path:
 
 
 def compiled(
-    name: str, sources: Sequence[Path], flags: Sequence[str], libraries: Sequence[str] = (), compiler: str = ""
+    name: str,
+    sources: Sequence[Path],
+    flags: Sequence[str],
+    libraries: Sequence[str] = (),
+    compiler: str = "",
 ) -> Path:
     """The compiler's output for these sources and flags, made only when it is not there yet."""
     compiler = compiler or os.environ.get("CC") or shutil.which("gcc") or "cc"

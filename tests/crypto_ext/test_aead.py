@@ -20,7 +20,10 @@ ALL_PATHS = {
     "portable": ("portable", ()),
     "portable without 128-bit integers": ("portable", ("SP_NO_INT128",)),
 }
-NEEDS = {"avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512ifma", "avx512_vbmi2"}, "avx2": {"avx2", "bmi2"}}
+NEEDS = {
+    "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512ifma", "avx512_vbmi2"},
+    "avx2": {"avx2", "bmi2"},
+}
 
 
 def runs_here(path: str) -> bool:

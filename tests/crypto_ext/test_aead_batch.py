@@ -1,4 +1,4 @@
-"""aead_batch.c and aead_vector.c: batches of every size through every path give the same; scratch is wiped."""
+"""aead_batch.c and aead_vector.c: batches of every size give the same through every path; scratch is wiped."""
 
 from __future__ import annotations
 
@@ -69,7 +69,11 @@ def test_all_paths_seal_and_open_alike(mix, count):
 
 
 @each_engine
-@given(lengths=st.lists(st.integers(0, 2000), min_size=1, max_size=40), seal=st.booleans(), seed=st.integers(0, 99))
+@given(
+    lengths=st.lists(st.integers(0, 2000), min_size=1, max_size=40),
+    seal=st.booleans(),
+    seed=st.integers(0, 99),
+)
 def test_what_was_used_of_the_scratch_is_wiped(path, lengths, seal, seed):
     """Neither key stream, Poly1305 key nor the rows of ChaCha20 are left in it."""
     ffi, lib = leaf.load()
@@ -86,7 +90,13 @@ def test_what_was_used_of_the_scratch_is_wiped(path, lengths, seal, seed):
         text = message.text if seal else bytes(len(message.text) - 16)
         key_stream = batches.sealed(message._replace(text=bytes(len(text) + 64)))
         secrets = [key_stream[at : at + 16] for at in range(0, len(text), 64)]
-        secrets += [message.key, message.key[:4] * 4, message.key[28:] * 4, poly_key(message)[:16], poly_key(message)[16:]]
+        secrets += [
+            message.key,
+            message.key[:4] * 4,
+            message.key[28:] * 4,
+            poly_key(message)[:16],
+            poly_key(message)[16:],
+        ]
         assert not any(secret in scratch for secret in secrets)
 
 

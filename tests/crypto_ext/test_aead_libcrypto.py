@@ -103,7 +103,13 @@ def test_auto_lets_libcrypto_have_a_few_long_packets_and_forgets_their_keys_too(
     aead = lib.sp_aead_new(b"auto")
     if ffi.string(lib.sp_aead_path(aead)) == b"avx2":
         short, long = (Message(bytes([9]) * 32, 1, bytes(length)) for length in (1000, 9000))
-        for messages, keyings in (([short], 0), ([short] * 8, 0), ([long] * 8, 0), ([long], 1), ([long] * 3, 0)):
+        for messages, keyings in (
+            ([short], 0),
+            ([short] * 8, 0),
+            ([long] * 8, 0),
+            ([long], 1),
+            ([long] * 3, 0),
+        ):
             lib.leaf_keyings = 0
             batches.run(leaf.Leaf(ffi, lib), aead, messages, seal=True, in_place=False)
             assert lib.leaf_keyings == keyings

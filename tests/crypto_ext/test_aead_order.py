@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from tests.crypto_ext import engines
 
 MOST, WINDOW = 16, 256
-LENGTH = st.one_of(st.integers(0, 200), st.integers(0, 70_000), st.sampled_from([0, 15, 16, 63, 64, 65, 1420, 2**32 - 1]))
+LENGTH = st.one_of(
+    st.integers(0, 200), st.integers(0, 70_000), st.sampled_from([0, 15, 16, 63, 64, 65, 1420, 2**32 - 1])
+)
 
 
 def ordered(lengths: list[int], least: int) -> list[int]:
@@ -36,7 +38,11 @@ def test_jobs_alike_stay_in_order():
     assert ordered([200, 100, 200, 101], 0) == [1, 3, 0, 2]
 
 
-@given(lengths=st.lists(st.integers(0, 3000), min_size=1, max_size=40), step=st.sampled_from([1, 8]), limit=st.integers(0, 20_000))
+@given(
+    lengths=st.lists(st.integers(0, 3000), min_size=1, max_size=40),
+    step=st.sampled_from([1, 8]),
+    limit=st.integers(0, 20_000),
+)
 def test_how_many_go_together(lengths, step, limit):
     ffi, lib = engines.load()
     jobs = ffi.new("struct sp_aead_job[]", len(lengths))

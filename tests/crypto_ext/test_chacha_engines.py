@@ -64,7 +64,12 @@ def test_runs_beside_a_queue_of_tags(path, runs, macs):
     texts = [ffi.new("uint8_t[]", text or b"\0") for text in macs]
     tags = [ffi.new("uint8_t[16]") for _ in macs]
     for i, text in enumerate(macs):
-        queue_macs[i].key, queue_macs[i].text, queue_macs[i].tag, queue_macs[i].len = c_key, texts[i], tags[i], len(text)
+        queue_macs[i].key, queue_macs[i].text, queue_macs[i].tag, queue_macs[i].len = (
+            c_key,
+            texts[i],
+            tags[i],
+            len(text),
+        )
     queue = ffi.new("struct sp_queue *", {"next": queue_macs, "end": queue_macs + len(macs)})
 
     getattr(lib, f"sp_chacha_{path}")(lib.leaf_group(), array, len(runs), queue)

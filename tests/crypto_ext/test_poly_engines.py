@@ -39,7 +39,9 @@ def test_accumulators_that_end_next_to_0_and_to_p(path):
     jobs = [poly_twin.near(wanted, noise) for wanted in poly_twin.NEAR for _ in range(16)]
     for (key, text), wanted in zip(jobs, (w for w in poly_twin.NEAR for _ in range(16)), strict=True):
         s = int.from_bytes(key[16:], "little")
-        assert poly_twin.tag(key, text) == ((wanted + s) % 2**128).to_bytes(16, "little"), "they end where they should"
+        assert poly_twin.tag(key, text) == ((wanted + s) % 2**128).to_bytes(16, "little"), (
+            "they end where they should"
+        )
     check(path, jobs)
     check(path, [job for job in jobs for _ in range(8)])  # all lanes alike
 

@@ -1,11 +1,11 @@
 """The Wycheproof vectors for ChaCha20-Poly1305, as far as they fit.
 
-None of the 325 fits the seam as a whole: each has additional data, or a nonce that does not begin with four
-zero bytes. What fits is the tag. The Poly1305 key of a vector comes from an independent ChaCha20; then the 45 valid
-vectors without additional data go through every Poly1305 of ours as they are. The 211 valid ones with it, among
-them all the edge cases, are taken as one text, additional data and lengths included: the twin in Python must
-give the vector's tag for that, and ours the twin's once the length of the text is behind it. The 60 with a wrong
-tag must not match; 9 have nonces of other sizes, which cannot even be expressed.
+None of the 325 fits the seam as a whole: each has additional data, or a nonce that does not begin with
+four zero bytes. What fits is the tag. The Poly1305 key of a vector comes from an independent ChaCha20; then
+the 45 valid vectors without additional data go through every Poly1305 of ours as they are. The 211 valid
+ones with it, among them all the edge cases, are taken as one text, additional data and lengths included: the
+twin in Python must give the vector's tag for that, and ours the twin's once the length of the text is behind
+it. The 60 with a wrong tag must not match; 9 have nonces of other sizes, which cannot even be expressed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def vectors() -> list[Vector]:
     groups = json.loads(FILE.read_text())["testGroups"]
     found = []
     for test in (test for group in groups for test in group["tests"]):
-        key, nonce, additional, sealed, tag = (bytes.fromhex(test[name]) for name in ("key", "iv", "aad", "ct", "tag"))
+        key, nonce, additional, sealed, tag = (
+            bytes.fromhex(test[name]) for name in ("key", "iv", "aad", "ct", "tag")
+        )
         if len(nonce) == 12:
             encryptor = Cipher(ChaCha20(key, bytes(4) + nonce), mode=None).encryptor()
             poly_key = encryptor.update(bytes(32))
