@@ -1,4 +1,4 @@
-"""aead_batch.c and aead_vector.c: batches of every size give the same through every path; scratch is wiped."""
+"""aead_batch.c and aead_vector.c: batches of any size give the same through every path; scratch is wiped."""
 
 from __future__ import annotations
 
