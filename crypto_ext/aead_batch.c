@@ -6,11 +6,11 @@
  * is not whole.
  *
  * Opening verifies first. Its first row is block 0 of each packet, and as that alone would leave most lanes
- * empty, also the key stream of the first blocks of text, into scratch. Then the tags; and only the packets
+ * empty, also the key stream of the first blocks of text, into scratch: so many that the first row has 32 blocks. Then the tags; and only the packets
  * whose tag is right enter the second row and are written.
  *
  * An engine that can compute tags beside ChaCha20 is given the tags of one share together with the rows of the next
- * one; hence there are two shares.
+ * one, and its own as far as they can be; hence there are two shares.
  *
  * Scratch belongs to one caller at a time. What was used of it is wiped before each batch returns. */
 #include "aead_batch.h"
@@ -24,7 +24,7 @@ struct share {
     _Alignas(64) uint8_t streams[SP_MOST_LANES * SP_BLOCK_BYTES]; /* key stream of its packets, from block 0 on */
     uint8_t tags[SP_TOGETHER_MOST * SP_TAG_BYTES];
     size_t streams_used, tags_used; /* bytes since the last wipe */
-    struct sp_mac macs[SP_TOGETHER_MOST];
+    struct sp_mac *macs;
     struct sp_aead_job *const *jobs;
     size_t n;
     uint32_t ahead; /* blocks of each packet in streams */
@@ -39,6 +39,7 @@ struct sp_batch {
     struct sp_queue queue;
     struct sp_run runs[SP_TOGETHER_MOST];
     struct sp_xor xors[2 * SP_TOGETHER_MOST];
+    struct sp_mac macs[SP_ORDER_JOBS]; /* in the order of the jobs */
     struct sp_aead_job *ordered[SP_ORDER_JOBS];
 };
 
@@ -84,16 +85,19 @@ static void use(size_t *used, size_t bytes)
 }
 
 /* The next packets of a list of n. */
-static void take(const struct sp_batch *batch, struct share *share, struct sp_aead_job *const *jobs, size_t n)
+static void take(struct sp_batch *batch, struct share *share, struct sp_aead_job *const *jobs, size_t n)
 {
     share->jobs = jobs;
     share->n = sp_together(jobs, n, batch->engine->step, batch->engine->bytes);
+    share->macs = batch->macs + (jobs - batch->ordered);
 }
 
-/* The tags of that share are what is to be computed next; nothing was left to do. */
-static void queue_up(struct sp_queue *queue, const struct share *share)
+/* Works off the runs of a share, whose tags join the queue behind those of the share before. */
+static void chacha(struct sp_batch *batch, const struct share *share)
 {
-    *queue = (struct sp_queue){.next = share->macs, .end = share->macs + share->n};
+    batch->queue.late = share->macs;
+    batch->queue.end = share->macs + share->n;
+    batch->engine->chacha(&batch->group, batch->runs, share->n, &batch->queue);
 }
 
 /* Of a text of that length, block 0 included. */
@@ -137,16 +141,14 @@ static void encrypt(struct sp_batch *batch, struct share *share)
     }
     use(&share->streams_used, share->n * SP_BLOCK_BYTES);
     use(&batch->tails_used, tails * SP_BLOCK_BYTES);
-    batch->engine->chacha(&batch->group, batch->runs, share->n, &batch->queue);
+    chacha(batch, share);
     batch->engine->xor(batch->xors, tails);
 }
 
 /* The keys for the tags of a share, and the key stream for the beginning of its texts. */
 static void look_ahead(struct sp_batch *batch, struct share *share)
 {
-    uint32_t lanes = batch->engine->lanes;
-
-    share->ahead = lanes > share->n ? lanes / (uint32_t)share->n : 1;
+    share->ahead = SP_MOST_LANES / (uint32_t)share->n;
     for (size_t i = 0; i < share->n; i++) {
         const struct sp_aead_job *job = share->jobs[i];
         uint32_t len = job->len - SP_TAG_BYTES, blocks = blocks_of(len);
@@ -163,7 +165,7 @@ static void look_ahead(struct sp_batch *batch, struct share *share)
     }
     use(&share->streams_used, share->n * share->ahead * SP_BLOCK_BYTES);
     use(&share->tags_used, share->n * SP_TAG_BYTES);
-    batch->engine->chacha(&batch->group, batch->runs, share->n, &batch->queue);
+    chacha(batch, share);
 }
 
 /* Finishes the tags of a share and sets ok of its jobs. */
@@ -205,16 +207,20 @@ static void decrypt_verified(struct sp_batch *batch, const struct share *share)
     batch->engine->xor(batch->xors, xors);
 }
 
+/* All that is in the queue is there now, text and key. */
+static void all_there(struct sp_batch *batch) { batch->queue.late = batch->queue.end; }
+
 static void seal_ordered(struct sp_batch *batch, struct sp_aead_job *const *jobs, size_t n)
 {
     struct share *share = batch->shares;
 
+    batch->queue = (struct sp_queue){.next = batch->macs, .late = batch->macs, .end = batch->macs};
     for (int turn = 0; n > 0; n -= share->n, jobs += share->n, turn ^= 1) {
         share = &batch->shares[turn];
         take(batch, share, jobs, n);
         encrypt(batch, share);
         batch->engine->mac(&batch->queue); /* what is left of the tags of the share before */
-        queue_up(&batch->queue, share);
+        all_there(batch);
         if (!batch->engine->beside)
             batch->engine->mac(&batch->queue);
     }
@@ -228,23 +234,24 @@ static void open_ordered(struct sp_batch *batch, struct sp_aead_job *const *jobs
 
     if (n == 0)
         return;
+    batch->queue = (struct sp_queue){.next = batch->macs, .late = batch->macs, .end = batch->macs};
     take(batch, share, jobs, n);
     look_ahead(batch, share);
-    queue_up(&batch->queue, share);
     for (; n > 0; swap = share, share = next, next = swap) {
         jobs += share->n;
         n -= share->n;
-        if (n > 0)
+        if (n > 0 && beside) { /* the tags of this share beside the rows of the next one */
             take(batch, next, jobs, n);
-        if (n > 0 && beside)
             look_ahead(batch, next);
+        } else {
+            all_there(batch);
+        }
         verify(batch, share);
-        if (n > 0 && beside)
-            queue_up(&batch->queue, next);
+        all_there(batch);
         decrypt_verified(batch, share);
         if (n > 0 && !beside) {
+            take(batch, next, jobs, n);
             look_ahead(batch, next);
-            queue_up(&batch->queue, next);
         }
     }
 }

@@ -7,23 +7,18 @@ static void vector_free(void *state) { sp_batch_free(state); }
 static void vector_seal(void *state, struct sp_aead_job *jobs, size_t n) { sp_batch_seal(state, jobs, n); }
 static void vector_open(void *state, struct sp_aead_job *jobs, size_t n) { sp_batch_open(state, jobs, n); }
 
-enum { LONG_BYTES = 2048, LONG_FEW = 3, WIDE_BYTES = 1024 };
+enum { LONG_BYTES = 4096, MIDDLING_BYTES = 1024 };
 
-/* AVX2 lives from packets that are computed side by side: a few long ones are better off with libcrypto, and
- * where that has wider vectors than we use here, so are middling ones that come alone. Measured. */
+/* AVX2 lives from packets that are computed side by side: a long one that comes alone is better off with libcrypto, and
+ * where that has wider vectors than we use here, so is a middling one. Measured. */
 static int avx2_yields(const struct sp_aead_job *jobs, size_t n)
 {
-    if (n == 0 || n > LONG_FEW)
-        return 0;
-    if (sp_cpu_has_avx512f() && n == 1)
-        return jobs[0].len >= WIDE_BYTES;
-    return jobs[0].len >= LONG_BYTES;
+    return n == 1 && jobs[0].len >= (sp_cpu_has_avx512f() ? MIDDLING_BYTES : LONG_BYTES);
 }
 
 #if defined(__x86_64__)
 
 static const struct sp_engine avx512 = {
-    .lanes = 32,
     .step = 8,
     .bytes = 14 * 1024, /* text and result stay in the first-level cache */
     .chacha = sp_chacha_avx512,
@@ -32,7 +27,6 @@ static const struct sp_engine avx512 = {
 };
 
 static const struct sp_engine avx2 = {
-    .lanes = 8,
     .step = 1,
     .bytes = 1536, /* three groups of lanes: enough to waste few, little enough to wait for */
     .beside = 1,

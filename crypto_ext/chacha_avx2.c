@@ -183,18 +183,46 @@ AVX2 static inline void spread(const struct sp_group *group, uint32_t half)
 
 /* ---- the two doors ----------------------------------------------------------------------------------- */
 
-/* How many double rounds can absorb whole blocks of the first packet of the queue. */
-static uint32_t beside(struct sp_queue *queue)
+/* How many whole blocks the first packet of the queue can absorb now; 0 also when its key is not there yet. `runs` are
+ * those of this call, `at` says how far they are written. */
+static uint32_t ready(const struct sp_queue *queue, const struct sp_run *runs, const struct sp_cursor *at)
 {
-    uint32_t full;
+    const struct sp_run *run = runs + (queue->next - queue->late);
+    uint32_t all = queue->begun ? queue->poly.blocks : queue->next->len / SP_POLY_BYTES, done, written, absorbed;
 
-    if (queue->next == queue->end)
+    if (queue->next < queue->late)
+        return all;
+    if (run > at->run || (run == at->run && at->done == 0))
         return 0;
-    if (!queue->begun)
-        sp_poly_begin(&queue->poly, queue->next);
-    queue->begun = 1;
-    full = queue->poly.blocks / BLOCKS_BESIDE;
-    return full < DOUBLE_ROUNDS ? full : DOUBLE_ROUNDS;
+    if (!run->in)
+        return all;
+    done = run < at->run ? run->blocks - (run->tail != NULL) : at->done;
+    written = (done - 1) * (SP_BLOCK_BYTES / SP_POLY_BYTES); /* block 0 has no text */
+    absorbed = queue->next->len / SP_POLY_BYTES - all;
+    return written - absorbed < all ? written - absorbed : all;
+}
+
+/* In how many double rounds the first packet of the queue can absorb whole blocks. Packets that are almost done and
+ * complete are finished on the way. */
+AVX2 static uint32_t beside(struct sp_queue *queue, const struct sp_run *runs, const struct sp_cursor *at)
+{
+    while (queue->next < queue->end) {
+        uint32_t full = ready(queue, runs, at) / BLOCKS_BESIDE;
+
+        if (full > 0 || queue->next < queue->late) {
+            if (!queue->begun)
+                sp_poly_begin(&queue->poly, queue->next);
+            queue->begun = 1;
+        }
+        if (full > 0)
+            return full < DOUBLE_ROUNDS ? full : DOUBLE_ROUNDS;
+        if (queue->next >= queue->late)
+            return 0;
+        sp_poly_finish(&queue->poly, queue->next);
+        queue->begun = 0;
+        queue->next++;
+    }
+    return 0;
 }
 
 AVX2 void sp_chacha_avx2(struct sp_group *group, const struct sp_run *runs, size_t n, struct sp_queue *queue)
@@ -203,8 +231,9 @@ AVX2 void sp_chacha_avx2(struct sp_group *group, const struct sp_run *runs, size
 
     memcpy(group->rows + ROTATION_ROW * ROW_BYTES, rotations, sizeof rotations);
     while (cursor.run < cursor.end) {
+        uint32_t count = beside(queue, runs, &cursor);
         fill(group, &cursor);
-        rounds(group->rows, &queue->poly, beside(queue));
+        rounds(group->rows, &queue->poly, count);
         spread(group, 0);
         spread(group, 1);
         group->used = ROWS * ROW_BYTES;

@@ -40,9 +40,11 @@ struct sp_poly {
     uint32_t blocks; /* whole ones still to come, at text */
 };
 
-/* Tags to be computed. An engine may begin with the first of them beside its other work. */
+/* Tags to be computed. Those from `late` on belong to the runs of the ChaCha20 call in progress, in their order: to each
+ * there is a key when block 0 of its run is written, and text as far as the run has written it (a run without text: all
+ * of it). An engine may absorb what there is beside its other work. */
 struct sp_queue {
-    const struct sp_mac *next, *end;
+    const struct sp_mac *next, *late, *end;
     int begun; /* poly is that of *next */
     struct sp_poly poly;
 };
@@ -62,13 +64,12 @@ struct sp_group {
 };
 
 struct sp_engine {
-    uint32_t lanes; /* how many blocks it computes at once */
     uint32_t step;  /* how many packets, or a multiple of that, it likes to have together */
     uint32_t bytes; /* of text that it likes to have together at most */
     int beside;     /* whether it works on the queue beside ChaCha20, so that waiting tags cost less */
     /* No run is of 0 blocks. */
     void (*chacha)(struct sp_group *group, const struct sp_run *runs, size_t n, struct sp_queue *queue);
-    void (*mac)(struct sp_queue *queue); /* finishes all */
+    void (*mac)(struct sp_queue *queue); /* finishes all before late */
     void (*xor)(const struct sp_xor *xors, size_t n);
 };
 

@@ -183,12 +183,12 @@ POLY_AVX512 static void mac_eight(const struct sp_mac *macs, size_t n)
 
 POLY_AVX512 void sp_mac_avx512(struct sp_queue *queue)
 {
-    while (queue->end - queue->next > 2) {
-        size_t left = (size_t)(queue->end - queue->next), count = left < PACKETS ? left : PACKETS;
+    while (queue->late - queue->next > 2) {
+        size_t left = (size_t)(queue->late - queue->next), count = left < PACKETS ? left : PACKETS;
         mac_eight(queue->next, count);
         queue->next += count;
     }
-    for (; queue->next < queue->end; queue->next++)
+    for (; queue->next < queue->late; queue->next++)
         sp_mac_avx512_one(queue->next);
     _mm256_zeroupper();
 }

@@ -23,8 +23,8 @@ static inline __attribute__((always_inline)) void absorb(struct sp_poly *poly, c
     }
 }
 
-/* What is left of a packet: whole blocks, a last one that is not whole, the length. */
-static void finish(struct sp_poly *poly, const struct sp_mac *mac)
+/* With the target of its callers: mixing the two encodings of vector instructions is slow on some CPUs. */
+__attribute__((target("avx2"))) void sp_poly_finish(struct sp_poly *poly, const struct sp_mac *mac)
 {
     uint8_t block[SP_POLY_BYTES] = {0};
     uint32_t rest = mac->len % SP_POLY_BYTES;
@@ -56,10 +56,10 @@ void sp_mac_mulx(struct sp_queue *queue)
 {
     struct sp_poly poly[TOGETHER];
 
-    if (queue->next == queue->end)
+    if (queue->next == queue->late)
         return;
-    while (queue->next < queue->end) {
-        size_t left = (size_t)(queue->end - queue->next), count = left < TOGETHER ? left : TOGETHER;
+    while (queue->next < queue->late) {
+        size_t left = (size_t)(queue->late - queue->next), count = left < TOGETHER ? left : TOGETHER;
         uint32_t turns = UINT32_MAX;
 
         for (size_t i = 0; i < count; i++) {
@@ -76,7 +76,7 @@ void sp_mac_mulx(struct sp_queue *queue)
         for (size_t i = 0; i < count; i++) {
             poly[i].text += (size_t)turns * SP_POLY_BYTES;
             poly[i].blocks -= turns;
-            finish(&poly[i], &queue->next[i]);
+            sp_poly_finish(&poly[i], &queue->next[i]);
         }
         queue->next += count;
     }

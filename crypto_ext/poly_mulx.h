@@ -51,7 +51,7 @@ enum { SP_POLY_BYTES = 16 };
 _Static_assert(offsetof(struct sp_poly, r) == 24 && offsetof(struct sp_poly, r5) == 40, "as the assembly has it");
 
 /* Makes ready for a packet. Its whole blocks can then be absorbed bit by bit, at poly->text. */
-static inline void sp_poly_begin(struct sp_poly *poly, const struct sp_mac *mac)
+static inline __attribute__((always_inline)) void sp_poly_begin(struct sp_poly *poly, const struct sp_mac *mac)
 {
     memset(poly->h, 0, sizeof poly->h);
     memcpy(poly->r, mac->key, sizeof poly->r);
@@ -61,5 +61,9 @@ static inline void sp_poly_begin(struct sp_poly *poly, const struct sp_mac *mac)
     poly->text = mac->text;
     poly->blocks = mac->len / SP_POLY_BYTES;
 }
+
+/* What is left of a packet, all of which is there: whole blocks, a last one that is not whole, the length. Then
+ * the tag. */
+void sp_poly_finish(struct sp_poly *poly, const struct sp_mac *mac);
 
 #endif

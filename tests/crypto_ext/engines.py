@@ -22,7 +22,7 @@ struct sp_run {
 };
 struct sp_mac { const uint8_t *key; const uint8_t *text; uint8_t *tag; uint32_t len; };
 struct sp_poly { uint64_t h[3], r[2], r5; const uint8_t *text; uint32_t blocks; };
-struct sp_queue { const struct sp_mac *next, *end; int begun; struct sp_poly poly; };
+struct sp_queue { const struct sp_mac *next, *late, *end; int begun; struct sp_poly poly; };
 struct sp_xor { uint8_t *out; const uint8_t *in, *stream; uint32_t len; };
 void *leaf_group(void);
 void sp_chacha_avx512(void *group, const struct sp_run *runs, size_t n, struct sp_queue *queue);
@@ -69,7 +69,7 @@ def macs(path: str, jobs: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
         )
         kept.append((c_key, c_text, tag))
         slot.key, slot.text, slot.len, slot.tag = c_key, c_text, len(text), tag
-    queue = ffi.new("struct sp_queue *", {"next": array, "end": array + len(jobs)})
+    queue = ffi.new("struct sp_queue *", {"next": array, "late": array + len(jobs), "end": array + len(jobs)})
     getattr(lib, MACS[path])(queue)
-    assert queue.next == queue.end
+    assert queue.next == queue.late == queue.end
     return [bytes(tag) for _, _, tag in kept]

@@ -98,18 +98,12 @@ def test_forgetting_replaces_the_key_in_both_contexts():
     lib.sp_aead_free(aead)
 
 
-def test_auto_lets_libcrypto_have_a_few_long_packets_and_forgets_their_keys_too():
+def test_auto_lets_libcrypto_have_a_long_packet_alone_and_forgets_their_keys_too():
     ffi, lib = faulty()
     aead = lib.sp_aead_new(b"auto")
     if ffi.string(lib.sp_aead_path(aead)) == b"avx2":
         short, long = (Message(bytes([9]) * 32, 1, bytes(length)) for length in (1000, 9000))
-        for messages, keyings in (
-            ([short], 0),
-            ([short] * 8, 0),
-            ([long] * 8, 0),
-            ([long], 1),
-            ([long] * 3, 0),
-        ):
+        for messages, keyings in (([short], 0), ([long] * 2, 0), ([long] * 8, 0), ([long], 1), ([long], 0)):
             lib.leaf_keyings = 0
             batches.run(leaf.Leaf(ffi, lib), aead, messages, seal=True, in_place=False)
             assert lib.leaf_keyings == keyings

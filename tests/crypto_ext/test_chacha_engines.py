@@ -70,7 +70,10 @@ def test_runs_beside_a_queue_of_tags(path, runs, macs):
             tags[i],
             len(text),
         )
-    queue = ffi.new("struct sp_queue *", {"next": queue_macs, "end": queue_macs + len(macs)})
+    queue = ffi.new(
+        "struct sp_queue *",
+        {"next": queue_macs, "late": queue_macs + len(macs), "end": queue_macs + len(macs)},
+    )
 
     getattr(lib, f"sp_chacha_{path}")(lib.leaf_group(), array, len(runs), queue)
     getattr(lib, engines.MACS[path])(queue)
