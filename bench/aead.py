@@ -26,8 +26,8 @@ from bench.process import LabError
 from bench.rows import Row
 
 ROOT = Path(__file__).resolve().parent.parent
-SLICES = 5  # for a sample
-SLICE_SECONDS = 0.002
+SLICES = 12  # for a sample
+SLICE_SECONDS = 0.0015
 TAG_BYTES = 16
 HEADER_BYTES = 16  # before each packet, as the pump has it
 NO_AVX512 = ":~0xD0230000"  # for OPENSSL_ia32cap: leaf 7 without AVX512 F, DQ, IFMA, BW, VL
