@@ -40,7 +40,7 @@ from appliance.errors import StateError, UsageError, UserError, cause_of
 from appliance.keys import load_or_create
 from appliance.log import event
 from appliance.net.tun import Tun, open_tun
-from appliance.pump import Pump
+from appliance.pump import Pump, aead_choice
 from appliance.sdnotify import notify
 from appliance.slots import SlotFile, default_path, slots_for
 from appliance.startup import Prepared, prepare, remember_pool
@@ -162,7 +162,7 @@ class _Exit:
         remember_pool(config.state_dir, prepared.facts.pool)
         tun = open_tun(config.interface, mtu=prepared.facts.mtu)
         self._stack.callback(tun.close)
-        pump = Pump(seed=int.from_bytes(os.urandom(8), "little"))
+        pump = Pump(aead=aead_choice(), seed=int.from_bytes(os.urandom(8), "little"))
         device = Device(
             pump,
             on_counted=lambda: control.counted(),

@@ -8,8 +8,11 @@ blocked and the GIL released, so Ctrl-C always reaches Python's main thread.
 
 from __future__ import annotations
 
+import os
+
 import trio
 
+from appliance.errors import UsageError
 from crypto_ext import (
     DROPS,
     Aead,
@@ -37,6 +40,7 @@ __all__ = [
     "Pending",
     "Pump",
     "Stats",
+    "aead_choice",
     "aead_path",
     "drive",
 ]
@@ -62,6 +66,24 @@ async def _stop_when_cancelled(pump: Pump) -> None:
         pump.stop()
 
 
+AEAD_VARIABLE = "SALLYPORT_AEAD"
+AEAD_PATHS = ("avx512", "avx2", "portable", "libcrypto")
+
+
+def aead_choice() -> str:
+    """The cipher path that the environment forces, else "auto". What cannot be had is the user's mistake."""
+    wanted = os.environ.get(AEAD_VARIABLE, "")
+    if not wanted:
+        return "auto"
+    if wanted not in AEAD_PATHS:
+        raise UsageError(f"{AEAD_VARIABLE}={wanted}: no such path; there are {', '.join(AEAD_PATHS)}")
+    try:
+        Aead(wanted)
+    except ValueError:
+        raise UsageError(f"{AEAD_VARIABLE}={wanted}: this machine cannot run that path") from None
+    return wanted
+
+
 def aead_path() -> str:
-    """Which cipher code the data path would use on this machine, in one word."""
-    return str(Aead().path)
+    """Which cipher code the data path uses on this machine, in one word."""
+    return str(Aead(aead_choice()).path)

@@ -22,7 +22,7 @@ from appliance.log import event
 from appliance.net.links import watch_links
 from appliance.net.tun import Tun, open_tun
 from appliance.net.udp import open_udp
-from appliance.pump import Pump
+from appliance.pump import Pump, aead_choice
 from appliance.uapi import UapiServer
 
 _log = logging.getLogger("sallyport.wg")
@@ -39,7 +39,7 @@ async def serve(name: str, ready: Callable[[], None]) -> None:
 
 async def _exist(name: str, ready: Callable[[], None]) -> None:
     tun = open_tun(name)
-    pump = Pump(seed=int.from_bytes(os.urandom(8), "little"))
+    pump = Pump(aead=aead_choice(), seed=int.from_bytes(os.urandom(8), "little"))
     device = Device(pump)
     server = UapiServer(device, tun.name, guarded=False)
     try:

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import rows, tunnel
+from bench import aead, rows, tunnel
 from bench.process import LabError
-from bench.rows import Verdict
+from bench.rows import Row, Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ROOT / ".venv" / "bin" / "sallyport-wg"
@@ -68,16 +68,21 @@ def parser() -> argparse.ArgumentParser:
         help="the program to compare with (default: wireguard-go on PATH)",
     )
     sub.add_argument("--ours", metavar="PATH", default=str(OURS), help="ours (default: the checkout's)")
-    sub.add_argument("--runs", type=_whole_number(1), default=7, help="runs for each figure (default: 7)")
     sub.add_argument("--seconds", type=_whole_number(1), default=2, help="length of a run (default: 2)")
-    sub.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    sub.add_argument(
-        "--check", action="store_true", help="exit 1 when a gate fails, 3 when too noisy to judge"
-    )
+    subs.add_parser(
+        "aead", help="the cipher on batches of packets, against libcrypto packet by packet",
+        description="Our ways to compute ChaCha20-Poly1305 on batches of packets next to libcrypto's.",
+    )  # fmt: skip
+    for each in subs.choices.values():
+        each.add_argument("--runs", type=_whole_number(1), default=7, help="runs for a figure (default: 7)")
+        each.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+        each.add_argument(
+            "--check", action="store_true", help="exit 1 when a gate fails, 3 when too noisy to judge"
+        )
     return top
 
 
-def machine(ours: Path, peer: Path) -> dict[str, Any]:
+def machine(ours: Path | str, peer: Path | str) -> dict[str, Any]:
     """Where this was measured."""
     model = "unknown"
     try:
@@ -114,16 +119,29 @@ def _tunnel(options: argparse.Namespace) -> int:
         raise LabError(f"missing programs: {' '.join(missing)}")
     names = [options.topology] if options.topology else list(tunnel.TOPOLOGIES)
     found = tunnel.measure(names, ours, peer, options.runs, options.seconds, _say)
+    return _answer(options, machine(ours, peer), found)
+
+
+def _aead(options: argparse.Namespace) -> int:
+    found = aead.measure(options.runs, _say)
+    return _answer(options, machine("crypto_ext", "libcrypto"), found)
+
+
+def _answer(options: argparse.Namespace, where: dict[str, Any], found: Sequence[Row]) -> int:
     if options.json:
-        print(json.dumps(rows.report("tunnel", machine(ours, peer), found), indent=2))
+        print(json.dumps(rows.report(options.bench, where, found), indent=2))
     else:
         print(rows.table(found))
     return int(rows.verdict(found)) if options.check else 0
 
 
+BENCHES = {"tunnel": _tunnel, "aead": _aead}
+
+
 def main(argv: Sequence[str]) -> int:
     try:
-        return _tunnel(parser().parse_args(argv))
+        options = parser().parse_args(argv)
+        return BENCHES[options.bench](options)
     except LabError as error:
         _say(str(error))
         return 1

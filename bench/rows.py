@@ -40,7 +40,10 @@ def spread(samples: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a bench. `better` is "higher" or "lower"; gate and aim are ratios ours/peer."""
+    """One line of a bench. `better` is "higher" or "lower"; gate and aim are ratios ours/peer.
+
+    Without samples it stands for something that this machine cannot do: no figures, and no verdict.
+    """
 
     name: str
     unit: str
@@ -50,6 +53,10 @@ class Row:
     limit: tuple[float, ...] = ()
     gate: float | None = None
     aim: float | None = None
+
+    @property
+    def measured(self) -> bool:
+        return bool(self.ours and self.peer)
 
     @property
     def ratio(self) -> float:
@@ -62,14 +69,14 @@ class Row:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the gate holds; None without one."""
-        if self.gate is None:
+        """Whether the gate holds; None without one, and for what this machine cannot do."""
+        if self.gate is None or not self.measured:
             return None
         return self.ratio >= self.gate if self.better == "higher" else self.ratio <= self.gate
 
     @property
     def too_noisy(self) -> bool:
-        if self.gate is None:
+        if self.gate is None or not self.measured:
             return False
         mark = [sample * self.gate for sample in self.peer]
         apart = min(self.ours) >= max(mark) or max(self.ours) < min(mark)
@@ -80,15 +87,19 @@ class Row:
             "name": self.name,
             "unit": self.unit,
             "better": self.better,
-            "ours": _rounded(median(self.ours)),
-            "peer": _rounded(median(self.peer)),
-            "limit": _rounded(median(self.limit)) if self.limit else None,
-            "ratio": _rounded(self.ratio),
-            "spread": _rounded(self.spread),
+            "ours": _middle(self.ours),
+            "peer": _middle(self.peer),
+            "limit": _middle(self.limit),
+            "ratio": _rounded(self.ratio) if self.measured else None,
+            "spread": _rounded(self.spread) if self.measured else None,
             "gate": self.gate,
             "aim": self.aim,
             "holds": self.holds,
         }
+
+
+def _middle(samples: Sequence[float]) -> float | None:
+    return _rounded(median(samples)) if samples else None
 
 
 def _rounded(value: float) -> float:
@@ -118,7 +129,8 @@ def table(rows: Sequence[Row]) -> str:
         shown = row.as_json()
         lines.append((
             row.name, _short(shown["ours"]), _short(shown["peer"]), _short(shown["limit"]), row.unit,
-            f"{row.ratio:.2f} x", f"{100 * row.spread:.0f} %",
+            f"{row.ratio:.2f} x" if row.measured else "-",
+            f"{100 * row.spread:.0f} %" if row.measured else "-",
             "" if row.gate is None else f"{row.gate:.2f} x", "" if row.aim is None else f"{row.aim:.2f} x",
             "" if row.holds is None else "too noisy" if row.too_noisy else "holds" if row.holds else "FAILS",
         ))  # fmt: skip

@@ -1,19 +1,25 @@
 /* The seam between the pump and its cipher: ChaCha20-Poly1305 (RFC 8439) over batches of packets.
  *
- * Decides which implementation serves: libcrypto when it loads, else the portable code, and neither
- * before it has answered a known-answer test right, sealing and opening, for an empty and for a longer
- * message. What is chosen at start stays; no decision is taken per packet. */
+ * Decides which implementation serves: the one that is asked for, or with "auto" the best one that this
+ * machine can run; and none before it has answered a known-answer test right, sealing and opening, for an empty
+ * and for a longer message. With "auto", batches of a shape for which libcrypto is known to be faster go to it. */
 #include "aead.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct sp_aead {
-    const struct sp_aead_ops *ops;
+struct side {
+    const struct sp_aead_ops *ops; /* NULL: there is none */
     void *state;
 };
 
-static const struct sp_aead_ops *const paths[] = {&sp_aead_libcrypto, &sp_aead_portable}; /* best first */
+struct sp_aead {
+    struct side main, other; /* other: libcrypto, where main yields to it at times */
+};
+
+static const struct sp_aead_ops *const paths[] = {
+    &sp_aead_avx512, &sp_aead_avx2, &sp_aead_libcrypto, &sp_aead_portable, /* best first */
+};
 
 enum { KNOWN_BYTES = 100 };
 
@@ -30,7 +36,7 @@ static const uint8_t known_tag[SP_TAG_BYTES] = {
 };
 static const uint8_t known_end[8] = {0x4e, 0xcc, 0x1a, 0x04, 0x16, 0x26, 0x04, 0xc1};
 
-static int answers_right(struct sp_aead *aead)
+static int answers_right(const struct side *side)
 {
     uint8_t key[SP_KEY_BYTES], plain[KNOWN_BYTES], sealed[KNOWN_BYTES + SP_TAG_BYTES], empty[SP_TAG_BYTES];
     uint8_t opened[KNOWN_BYTES];
@@ -43,7 +49,7 @@ static int answers_right(struct sp_aead *aead)
         key[i] = (uint8_t)i;
     for (int i = 0; i < KNOWN_BYTES; i++)
         plain[i] = (uint8_t)i;
-    sp_seal_batch(aead, jobs, 2);
+    side->ops->seal(side->state, jobs, 2);
     if (memcmp(sealed + KNOWN_BYTES - 8, known_end, 8) != 0 || memcmp(empty, known_tag_empty, SP_TAG_BYTES) != 0 ||
         memcmp(sealed + KNOWN_BYTES, known_tag, SP_TAG_BYTES) != 0)
         return 0;
@@ -51,66 +57,86 @@ static int answers_right(struct sp_aead *aead)
     jobs[0] = (struct sp_aead_job){
         .key = key, .counter = known_counter, .in = sealed, .out = opened, .len = sizeof sealed};
     jobs[1] = (struct sp_aead_job){.key = key, .counter = known_counter, .in = empty, .out = opened, .len = sizeof empty};
-    sp_open_batch(aead, jobs, 2);
+    side->ops->open(side->state, jobs, 2);
     if (!jobs[0].ok || !jobs[1].ok || memcmp(opened, plain, KNOWN_BYTES) != 0)
         return 0;
 
     sealed[KNOWN_BYTES / 2] ^= 1; /* and it must say no as well as yes */
-    sp_open_batch(aead, jobs, 1);
+    side->ops->open(side->state, jobs, 1);
     return !jobs[0].ok;
 }
 
-static struct sp_aead *new_path(const struct sp_aead_ops *ops)
+static void close_side(struct side *side)
 {
-    struct sp_aead *aead = calloc(1, sizeof *aead);
+    if (side->ops)
+        side->ops->free(side->state);
+    side->ops = NULL;
+}
 
-    if (!aead)
-        return NULL;
-    aead->ops = ops;
-    aead->state = ops->make();
-    if (!aead->state) {
-        free(aead);
-        return NULL;
-    }
-    if (!answers_right(aead)) {
-        sp_aead_free(aead);
-        return NULL;
-    }
-    return aead;
+/* Whether that path is to be had here. */
+static int open_side(struct side *side, const struct sp_aead_ops *ops)
+{
+    side->state = ops->make();
+    if (!side->state)
+        return 0;
+    side->ops = ops;
+    if (answers_right(side))
+        return 1;
+    close_side(side);
+    return 0;
 }
 
 struct sp_aead *sp_aead_new(const char *path)
 {
-    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        if (strcmp(path, "auto") == 0 || strcmp(path, paths[i]->name) == 0) {
-            struct sp_aead *aead = new_path(paths[i]);
-            if (aead)
-                return aead;
-        }
+    struct sp_aead *aead = calloc(1, sizeof *aead);
+    int any = strcmp(path, "auto") == 0;
+
+    if (!aead)
+        return NULL;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0] && !aead->main.ops; i++)
+        if (any || strcmp(path, paths[i]->name) == 0)
+            open_side(&aead->main, paths[i]);
+    if (!aead->main.ops) {
+        free(aead);
+        return NULL;
     }
-    return NULL;
+    if (any && aead->main.ops->yields)
+        open_side(&aead->other, &sp_aead_libcrypto);
+    return aead;
 }
 
 void sp_aead_free(struct sp_aead *aead)
 {
     if (!aead)
         return;
-    aead->ops->free(aead->state);
+    close_side(&aead->main);
+    close_side(&aead->other);
     free(aead);
 }
 
-const char *sp_aead_path(const struct sp_aead *aead) { return aead->ops->name; }
+const char *sp_aead_path(const struct sp_aead *aead) { return aead->main.ops->name; }
+
+static const struct side *side_for(const struct sp_aead *aead, const struct sp_aead_job *jobs, size_t n)
+{
+    return aead->other.ops && aead->main.ops->yields(jobs, n) ? &aead->other : &aead->main;
+}
 
 void sp_seal_batch(struct sp_aead *aead, struct sp_aead_job *jobs, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        aead->ops->seal(aead->state, &jobs[i]);
+    const struct side *side = side_for(aead, jobs, n);
+    side->ops->seal(side->state, jobs, n);
 }
 
 void sp_open_batch(struct sp_aead *aead, struct sp_aead_job *jobs, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct sp_aead_job *job = &jobs[i];
-        job->ok = job->len >= SP_TAG_BYTES && aead->ops->open(aead->state, job);
-    }
+    const struct side *side = side_for(aead, jobs, n);
+    side->ops->open(side->state, jobs, n);
+}
+
+void sp_aead_forget(struct sp_aead *aead)
+{
+    if (aead->main.ops->forget)
+        aead->main.ops->forget(aead->main.state);
+    if (aead->other.ops && aead->other.ops->forget)
+        aead->other.ops->forget(aead->other.state);
 }

@@ -8,15 +8,19 @@
 #include "api.h"
 
 /* Each path is one such table. state is whatever make() returned; it belongs to one caller at a time.
- * A job to open is at least as long as a tag: aead.c has checked it. */
+ * open sets ok of every job, and must refuse those that are shorter than a tag. */
 struct sp_aead_ops {
     const char *name;
     void *(*make)(void); /* NULL: not to be had here */
     void (*free)(void *state);
-    void (*seal)(void *state, struct sp_aead_job *job);
-    int (*open)(void *state, struct sp_aead_job *job); /* 1 verified, 0 not */
+    void (*seal)(void *state, struct sp_aead_job *jobs, size_t n);
+    void (*open)(void *state, struct sp_aead_job *jobs, size_t n);
+    void (*forget)(void *state); /* the keys that it keeps from one batch to the next; NULL: it keeps none */
+    int (*yields)(const struct sp_aead_job *jobs, size_t n); /* to libcrypto, for this batch; NULL: never */
 };
 
+extern const struct sp_aead_ops sp_aead_avx512;
+extern const struct sp_aead_ops sp_aead_avx2;
 extern const struct sp_aead_ops sp_aead_libcrypto;
 extern const struct sp_aead_ops sp_aead_portable;
 

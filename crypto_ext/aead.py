@@ -15,7 +15,7 @@ type_job = tuple[bytes, int, bytes]
 
 
 class Aead:
-    """One way to compute the cipher: "libcrypto", "portable", or "auto" for the best one here."""
+    """One way to compute the cipher: "avx512", "avx2", "libcrypto", "portable"; "auto": the best one here."""
 
     def __init__(self, path: str = "auto") -> None:
         """ValueError when that path is not to be had on this machine."""
@@ -42,6 +42,10 @@ class Aead:
     def open(self, key: bytes, counter: int, sealed: bytes) -> bytes | None:
         """Open one packet; None when it is forged."""
         return self.open_batch([(key, counter, sealed)])[0]
+
+    def forget(self) -> None:
+        """Overwrite any key that it keeps from one batch to the next."""
+        lib.sp_aead_forget(self._aead)
 
     def _run(self, run: object, jobs: Sequence[type_job], grows: int) -> tuple[list[bytes], list[int]]:
         array = ffi.new("struct sp_aead_job[]", len(jobs))

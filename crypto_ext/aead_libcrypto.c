@@ -162,9 +162,8 @@ static int crypt(struct side *side, const struct sp_aead_job *job, uint32_t len)
     return 1;
 }
 
-static void libcrypto_seal(void *opaque, struct sp_aead_job *job)
+static void seal_one(struct state *state, const struct sp_aead_job *job)
 {
-    struct state *state = opaque;
     struct side *side = &state->seal;
 
     if (!start(side, job, 1) || !crypt(side, job, job->len) || !finish(side) ||
@@ -175,9 +174,8 @@ static void libcrypto_seal(void *opaque, struct sp_aead_job *job)
     clean_up(state);
 }
 
-static int libcrypto_open(void *opaque, struct sp_aead_job *job)
+static int open_one(struct state *state, const struct sp_aead_job *job)
 {
-    struct state *state = opaque;
     struct side *side = &state->open;
     uint32_t len = job->len - SP_TAG_BYTES;
     uint8_t tag[SP_TAG_BYTES];
@@ -192,10 +190,35 @@ static int libcrypto_open(void *opaque, struct sp_aead_job *job)
     return verified;
 }
 
+static void libcrypto_seal(void *state, struct sp_aead_job *jobs, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        seal_one(state, &jobs[i]);
+}
+
+static void libcrypto_open(void *state, struct sp_aead_job *jobs, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        jobs[i].ok = jobs[i].len >= SP_TAG_BYTES && open_one(state, &jobs[i]);
+}
+
+/* The contexts can be given another key, but not none. */
+static void libcrypto_forget(void *state)
+{
+    static const uint8_t no_key[SP_KEY_BYTES];
+    uint8_t nothing[SP_TAG_BYTES] = {0};
+    const struct sp_aead_job seal = {.key = no_key, .in = nothing, .out = nothing};
+    const struct sp_aead_job open = {.key = no_key, .in = nothing, .out = nothing, .len = sizeof nothing};
+
+    seal_one(state, &seal);
+    open_one(state, &open);
+}
+
 const struct sp_aead_ops sp_aead_libcrypto = {
     .name = "libcrypto",
     .make = libcrypto_make,
     .free = libcrypto_free,
     .seal = libcrypto_seal,
     .open = libcrypto_open,
+    .forget = libcrypto_forget,
 };

@@ -74,12 +74,13 @@ struct sp_aead_job {
 };
 
 struct sp_aead;
-/* path: "auto", "libcrypto" or "portable"; NULL when that path is not to be had here. */
+/* path: "auto", "avx512", "avx2", "libcrypto" or "portable"; NULL when that path is not to be had here. */
 struct sp_aead *sp_aead_new(const char *path);
 void sp_aead_free(struct sp_aead *aead);
 const char *sp_aead_path(const struct sp_aead *aead); /* the path in use, one of the words above */
 void sp_seal_batch(struct sp_aead *aead, struct sp_aead_job *jobs, size_t n);
 void sp_open_batch(struct sp_aead *aead, struct sp_aead_job *jobs, size_t n);
+void sp_aead_forget(struct sp_aead *aead); /* any key that it keeps from one batch to the next */
 
 /* ---- the pump --------------------------------------------------------------------------------------- */
 

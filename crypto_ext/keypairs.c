@@ -89,22 +89,10 @@ static void retire(struct sp_pump *pump, struct sp_keypair **slot)
     pump->keypairs.retired = keypair;
 }
 
-/* The cipher keeps the key it used last, to save setting it for every packet. Here it gets another. */
-static void forget_in_cipher(struct sp_aead *aead)
-{
-    static const uint8_t no_key[SP_KEY_BYTES];
-    uint8_t nothing[SP_TAG_BYTES] = {0};
-    struct sp_aead_job job = {.key = no_key, .in = nothing, .out = nothing};
-
-    sp_seal_batch(aead, &job, 1);
-    job.len = SP_TAG_BYTES;
-    sp_open_batch(aead, &job, 1);
-}
-
 void sp_keypairs_bury(struct sp_pump *pump)
 {
     if (pump->aead != NULL)
-        forget_in_cipher(pump->aead);
+        sp_aead_forget(pump->aead);
     while (pump->keypairs.retired != NULL) {
         struct sp_keypair *keypair = pump->keypairs.retired;
         pump->keypairs.retired = keypair->next_retired;

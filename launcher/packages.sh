@@ -16,7 +16,7 @@ need_for() { # sub-command
     test)
         need nft=nftables ip=iproute2 wg=wireguard-tools wireguard-go=wireguard-go iperf3=iperf3 \
             tcpdump=tcpdump curl=curl conntrack=conntrack ping=iputils-ping sysctl=procps \
-            shellcheck=shellcheck
+            shellcheck=shellcheck clang=clang
         ;;
     esac
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
+from appliance.errors import UsageError
 from appliance.net.tun import PumpOffload
-from appliance.pump import End, Offload, Pump, aead_path, drive
+from appliance.pump import AEAD_PATHS, End, Offload, Pump, aead_choice, aead_path, drive
 
 
 @pytest.mark.parametrize("path", ["auto", "portable"])
@@ -40,7 +41,42 @@ async def test_stopping_ends_the_task() -> None:
 def test_an_unknown_cipher_path_is_refused() -> None:
     with pytest.raises(ValueError, match="rot13"):
         Pump(aead="rot13", seed=1)
-    assert aead_path() in ("libcrypto", "portable")
+
+
+def test_without_a_word_from_the_environment_the_best_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SALLYPORT_AEAD", raising=False)
+    assert aead_choice() == "auto"
+    assert aead_path() in AEAD_PATHS
+
+
+@pytest.mark.parametrize("path", ["portable", "libcrypto"])
+def test_the_environment_forces_a_path(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_AEAD", path)
+    assert aead_choice() == aead_path() == path
+    pump = Pump(aead=aead_choice(), seed=1)
+    assert pump.aead == path
+    pump.close()
+
+
+@pytest.mark.parametrize("path", ["rot13", "auto", "AVX2", " "])
+def test_an_unknown_path_in_the_environment_is_a_usage_error(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SALLYPORT_AEAD", path)
+    with pytest.raises(UsageError, match="avx512, avx2, portable, libcrypto") as failure:
+        aead_choice()
+    assert failure.value.exit_code == 2
+    assert "\n" not in str(failure.value)
+
+
+def test_a_path_that_is_not_to_be_had_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: str) -> None:
+        raise ValueError
+
+    monkeypatch.setattr("appliance.pump.Aead", refuse)
+    monkeypatch.setenv("SALLYPORT_AEAD", "avx512")
+    with pytest.raises(UsageError, match="cannot run"):
+        aead_choice()
 
 
 def test_the_network_floor_and_the_pump_mean_the_same_bits() -> None:

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from bench import cli, tunnel
+from bench import aead, cli, tunnel
 from bench.process import LabError
 from bench.rows import Row
 
@@ -35,6 +35,8 @@ def fake_measure(monkeypatch, ours):
         ["tunnel", "--seconds", "x"],
         ["tunnel", "--peer", "/nonexistent/wireguard", "--ours", "/bin/true"],
         ["tunnel", "--frobnicate"],
+        ["aead", "--topology", "pair"],
+        ["aead", "--runs", "none"],
     ],
 )
 def test_usage_errors_are_one_line_and_2(words, capsys):
@@ -89,3 +91,15 @@ def test_a_failed_or_interrupted_measurement_is_one_line_and_1(error, monkeypatc
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("ours", "code"), [((2.0, 2.0), 0), ((0.5, 0.6), 1), ((), 0)])
+def test_the_cipher_s_bench_needs_no_root_and_answers_in_the_same_shape(ours, code, monkeypatch, capsys):
+    row = Row("avx2 seal", "MB/s", "higher", ours, (1.0, 1.0) if ours else (), (), 1.6, 2.0)
+    monkeypatch.setattr(aead, "measure", lambda runs, say: [row] if runs == 9 else [])
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert cli.main(["aead", "--runs", "9", "--json", "--check"]) == code
+    said = json.loads(capsys.readouterr().out)
+    assert said["bench"] == "aead"
+    assert said["machine"]["peer"] == "libcrypto"
+    assert said["rows"][0]["holds"] == {(): None}.get(ours, code == 0)

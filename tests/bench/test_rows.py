@@ -94,3 +94,12 @@ def test_table_shows_each_row_once_with_its_verdict():
     assert "2,000" in first
     assert first.endswith("holds")
     assert second.endswith("FAILS")
+
+
+def test_a_row_without_samples_has_no_figures_no_verdict_and_troubles_nobody():
+    row = Row("not here", "MB/s", "higher", (), (), (), 3.5, 4.5)
+    assert row.holds is None
+    assert not row.too_noisy
+    assert [row.as_json()[key] for key in ("ours", "peer", "limit", "ratio", "spread", "holds")] == [None] * 6
+    assert verdict([row]) is Verdict.HOLDS
+    assert "not here" in table([row])

@@ -24,9 +24,9 @@ import cffi
 HERE = Path(__file__).parent
 SOURCE = HERE.parent.parent / "crypto_ext"
 HEADERS = ("blake2s", "checksum", "ip", "split", "join", "window", "trie")  # beside api.h
-MODULES = (*HEADERS, "aead", "aead_libcrypto", "aead_portable", "wipe")
-SOURCES = tuple(SOURCE / f"{name}.c" for name in MODULES)
-INCLUDED = tuple(SOURCE / f"{name}.h" for name in ("api", "aead", *HEADERS))
+CIPHER = sorted(path for pattern in ("aead*.c", "chacha*.c", "poly*.c") for path in SOURCE.glob(pattern))
+SOURCES = (*(SOURCE / f"{name}.c" for name in (*HEADERS, "cpu", "wipe")), *CIPHER)
+INCLUDED = tuple(sorted(SOURCE.glob("*.h")))
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
@@ -45,9 +45,15 @@ def cache_directory() -> Path:
     return path
 
 
-def compiled(name: str, sources: Sequence[Path], flags: Sequence[str], libraries: Sequence[str] = ()) -> Path:
+def compiled(
+    name: str,
+    sources: Sequence[Path],
+    flags: Sequence[str],
+    libraries: Sequence[str] = (),
+    compiler: str = "",
+) -> Path:
     """The compiler's output for these sources and flags, made only when it is not there yet."""
-    compiler = os.environ.get("CC") or shutil.which("gcc") or "cc"
+    compiler = compiler or os.environ.get("CC") or shutil.which("gcc") or "cc"
     digest = hashlib.sha256("\0".join((compiler, *flags, *libraries)).encode())
     for file in (*INCLUDED, *sources):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -73,10 +79,12 @@ def declarations() -> str:
 
 
 @functools.cache
-def load(*defines: str, extra: str = "", declare: str = "") -> Leaf:
+def load(
+    *defines: str, extra: str = "", declare: str = "", compiler: str = "", optimisation: str = "-O2"
+) -> Leaf:
     """The modules, compiled with these macros; `extra`: one more source in ./c, with what `declare` says."""
     ffi = cffi.FFI()
     ffi.cdef(declarations() + declare)
-    flags = [*WARNINGS, "-O2", "-g", "-fPIC", "-shared", *(f"-D{define}" for define in defines)]
+    flags = [*WARNINGS, optimisation, "-g", "-fPIC", "-shared", *(f"-D{define}" for define in defines)]
     sources = [*SOURCES, *([HERE / "c" / extra] if extra else [])]
-    return Leaf(ffi, ffi.dlopen(str(compiled("leaf", sources, flags, ("-ldl", "-lpthread")))))
+    return Leaf(ffi, ffi.dlopen(str(compiled("leaf", sources, flags, ("-ldl", "-lpthread"), compiler))))

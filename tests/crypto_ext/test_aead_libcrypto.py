@@ -13,9 +13,9 @@ extern unsigned char leaf_needle[32];
 """
 
 
-def faulty(fault: int = 0) -> leaf.Leaf:
+def faulty(fault: int = 0, *more: str) -> leaf.Leaf:
     ffi, lib = leaf.load(
-        "dlopen=leaf_dlopen", "dlsym=leaf_dlsym", "free=leaf_free", f"LEAF_FAULT={fault}",
+        "dlopen=leaf_dlopen", "dlsym=leaf_dlsym", "free=leaf_free", f"LEAF_FAULT={fault}", *more,
         extra="leaf_faults.c", declare=FAULTS,
     )  # fmt: skip
     lib.leaf_failing_update = lib.leaf_failing_init = lib.leaf_keyings = lib.leaf_needles_freed = 0
@@ -24,7 +24,7 @@ def faulty(fault: int = 0) -> leaf.Leaf:
 
 @pytest.mark.parametrize("fault", [1, 2, 3], ids=["no library", "a symbol is missing", "wrong answers"])
 def test_without_a_usable_libcrypto_auto_is_portable(fault):
-    ffi, lib = faulty(fault)
+    ffi, lib = faulty(fault, "SP_NO_AVX2")
     assert lib.sp_aead_new(b"libcrypto") == ffi.NULL
     aead = lib.sp_aead_new(b"auto")
     assert ffi.string(lib.sp_aead_path(aead)) == b"portable"
@@ -81,6 +81,35 @@ def test_another_key_at_the_same_address_is_noticed():
         ffi.buffer(key)[:] = bytes([byte]) * 32
         lib.sp_seal_batch(aead, job, 1)
         assert bytes(ffi.buffer(out)) == batches.sealed(Message(bytes([byte]) * 32, 5, bytes(8)))
+    lib.sp_aead_free(aead)
+
+
+def test_forgetting_replaces_the_key_in_both_contexts():
+    ffi, lib = faulty()
+    aead = lib.sp_aead_new(b"libcrypto")
+    message = Message(bytes([9]) * 32, 1, b"text")
+    wire = message._replace(text=batches.sealed(message))
+    for _ in range(2):
+        lib.leaf_keyings = 0
+        for text, seal in ((message, True), (wire, False)):
+            batches.run(leaf.Leaf(ffi, lib), aead, [text], seal=seal, in_place=False)
+        assert lib.leaf_keyings == 2, "keyed for the first time, and again after it was forgotten"
+        lib.sp_aead_forget(aead)
+    lib.sp_aead_free(aead)
+
+
+def test_auto_lets_libcrypto_have_a_long_packet_alone_and_forgets_their_keys_too():
+    ffi, lib = faulty()
+    aead = lib.sp_aead_new(b"auto")
+    if ffi.string(lib.sp_aead_path(aead)) == b"avx2":
+        short, long = (Message(bytes([9]) * 32, 1, bytes(length)) for length in (1000, 9000))
+        for messages, keyings in (([short], 0), ([long] * 2, 0), ([long] * 8, 0), ([long], 1), ([long], 0)):
+            lib.leaf_keyings = 0
+            batches.run(leaf.Leaf(ffi, lib), aead, messages, seal=True, in_place=False)
+            assert lib.leaf_keyings == keyings
+        lib.sp_aead_forget(aead)
+        batches.run(leaf.Leaf(ffi, lib), aead, [long], seal=True, in_place=False)
+        assert lib.leaf_keyings == 3, "two to forget, one to know it again"
     lib.sp_aead_free(aead)
 
 

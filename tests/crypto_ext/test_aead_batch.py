@@ -1,0 +1,115 @@
+"""aead_batch.c and aead_vector.c: batches of any size give the same through every path; scratch is wiped."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.crypto_ext import batches, engines, leaf
+from tests.crypto_ext.batches import CANARY, Message
+
+PATHS = [*engines.HERE, "libcrypto", "portable"]
+each_engine = pytest.mark.parametrize("path", engines.HERE)
+
+
+def messages(lengths: list[int], noise: random.Random) -> list[Message]:
+    ring = [noise.randbytes(32) for _ in range(3)]
+    return [Message(noise.choice(ring), noise.getrandbits(64), noise.randbytes(length)) for length in lengths]
+
+
+def through(path: str, batch: list[Message], *, seal: bool, in_place: bool):
+    found = leaf.load()
+    aead = found.lib.sp_aead_new(path.encode())
+    try:
+        return batches.run(found, aead, batch, seal=seal, in_place=in_place, seed=len(batch))
+    finally:
+        found.lib.sp_aead_free(aead)
+
+
+MIXES = {
+    "alike": lambda noise: 1420,
+    "tiny": lambda noise: noise.randrange(40),
+    "a train with a short end": lambda noise: noise.choice([1420] * 12 + [700]),
+    "mixed": lambda noise: noise.choice([64] * 7 + [576] * 4 + [1420]),
+    "unlike": lambda noise: noise.randrange(3000),
+    "with very long ones": lambda noise: noise.choice([80] * 9 + [20_000, 65_535]),
+}
+
+
+@pytest.mark.parametrize("mix", MIXES)
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 15, 16, 17, 33, 64, 255, 256, 257, 300])
+def test_all_paths_seal_and_open_alike(mix, count):
+    noise = random.Random(f"{mix} {count}")
+    if mix == "with very long ones":
+        count = min(count, 33)
+    batch = messages([MIXES[mix](noise) for _ in range(count)], noise)
+    expected = [batches.sealed(message) for message in batch]
+    forged = {i for i in range(count) if noise.random() < 0.2}
+    wire = []
+    for i, text in enumerate(expected):
+        flipped = bytearray(text)
+        if i in forged:
+            flipped[noise.randrange(len(text))] ^= 1 << noise.randrange(8)
+        wire.append(batch[i]._replace(text=bytes(flipped)))
+    for path in PATHS:
+        in_place = noise.random() < 0.5
+        assert [out for _, out in through(path, batch, seal=True, in_place=in_place)] == expected, path
+        got = through(path, wire, seal=False, in_place=in_place)
+        assert [ok for ok, _ in got] == [int(i not in forged) for i in range(count)], path
+        for i, (ok, out) in enumerate(got):
+            if ok:
+                assert out == batch[i].text
+            elif path != "libcrypto":  # which zeroes; ours have not written at all
+                assert out == (wire[i].text[:-16] if in_place else bytes([CANARY]) * len(out))
+
+
+@each_engine
+@given(
+    lengths=st.lists(st.integers(0, 2000), min_size=1, max_size=40),
+    seal=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_what_was_used_of_the_scratch_is_wiped(path, lengths, seal, seed):
+    """Neither key stream, Poly1305 key nor the rows of ChaCha20 are left in it."""
+    ffi, lib = leaf.load()
+    noise = random.Random(seed)
+    batch = messages(lengths, noise)
+    if not seal:
+        batch = [message._replace(text=batches.sealed(message)) for message in batch]
+    aead = lib.sp_aead_new(path.encode())
+    batches.run(leaf.Leaf(ffi, lib), aead, batch, seal=seal, in_place=False)
+    state = ffi.cast("void **", aead)[1]  # struct sp_aead: the table of the path, its state
+    scratch = bytes(ffi.buffer(state, usable_bytes(int(ffi.cast("uintptr_t", state)))))
+    lib.sp_aead_free(aead)
+    for message in batch:
+        text = message.text if seal else bytes(len(message.text) - 16)
+        key_stream = batches.sealed(message._replace(text=bytes(len(text) + 64)))
+        secrets = [key_stream[at : at + 16] for at in range(0, len(text), 64)]
+        secrets += [
+            message.key,
+            message.key[:4] * 4,
+            message.key[28:] * 4,
+            poly_key(message)[:16],
+            poly_key(message)[16:],
+        ]
+        assert not any(secret in scratch for secret in secrets)
+
+
+def usable_bytes(address: int) -> int:
+    """How large the block of memory at that address is."""
+    measure = ctypes.CDLL(None).malloc_usable_size
+    measure.restype, measure.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
+    return int(measure(address))
+
+
+def poly_key(message: Message) -> bytes:
+    from cryptography.hazmat.primitives.ciphers import Cipher
+    from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+
+    nonce = bytes(4) + batches.nonce(message.counter)
+    return Cipher(ChaCha20(message.key, nonce), mode=None).encryptor().update(bytes(32))
