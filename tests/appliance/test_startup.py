@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from appliance.config import HostPort, UpConfig
+from appliance.config import UpConfig, resolve
 from appliance.errors import InUseError, StateError
 from appliance.net.egress import Egress
 from appliance.net.exit import ExitFacts
@@ -23,18 +23,8 @@ from appliance.store.store import Store
 
 
 def config(state_dir: Path, **changes: Any) -> UpConfig:
-    plain = UpConfig(
-        interface="sptest0",
-        listen_port=0,
-        api=HostPort("127.0.0.1", 0),
-        public_ip=None,
-        region="local",
-        egress=None,
-        pool=None,
-        state_dir=state_dir,
-        dns=(),
-        log_level="info",
-    )
+    words = {"interface": "sptest0", "listen_port": 0, "api": "127.0.0.1:0", "state_dir": str(state_dir)}
+    plain = resolve(words, None)
     return replace(plain, **changes)
 
 
