@@ -17,6 +17,7 @@ import fcntl
 import json
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ from appliance.log import event
 _log = logging.getLogger("sallyport.net")
 
 DIRECTORY: Final = Path("/run/sallyport")
+
+_SO_NETNS_COOKIE: Final = 71
 
 
 class Holders:
@@ -71,22 +74,47 @@ class Holders:
     def _write(self, note: TextIO, original: str | None, holders: list[str]) -> None:
         note.seek(0)
         note.truncate()
-        if original is not None:
+        if original is None:
+            os.unlink(note.name)
+        else:
             json.dump({"original": original, "holders": holders}, note)
-        note.flush()
+            note.flush()
 
     @contextmanager
     def _note(self, setting: str) -> Iterator[TextIO | None]:
         """The note of a setting, locked; None where there can be none."""
-        space = os.stat("/proc/thread-self/ns/net").st_ino
-        name = f"{space}-{setting.replace('/', '_')}.setting"
+        path = self._directory / f"{_namespace()}-{setting.replace('/', '_')}.setting"
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
-            fd = os.open(self._directory / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            note = _locked(path)
         except OSError as refusal:
             event(_log, logging.DEBUG, "no shared note of a setting", setting=setting, error=refusal.strerror)
             yield None
             return
-        with os.fdopen(fd, "r+", encoding="ascii") as note:
-            fcntl.flock(note, fcntl.LOCK_EX)
+        with note:
             yield note
+
+
+def _locked(path: Path) -> TextIO:
+    while True:
+        note = open(path, "r+", encoding="ascii", opener=_make)  # noqa: SIM115  # given to the caller
+        fcntl.flock(note, fcntl.LOCK_EX)
+        try:
+            if os.path.samestat(os.stat(path), os.fstat(note.fileno())):
+                return note
+        except FileNotFoundError:
+            pass  # the last holder removed it while we waited for the lock
+        note.close()
+
+
+def _make(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+
+
+def _namespace() -> str:
+    """This network namespace. Its inode's number may be given again, its cookie (Linux 5.14) is not."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+        try:
+            return probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8).hex()
+        except OSError:
+            return str(os.stat("/proc/thread-self/ns/net").st_ino)
