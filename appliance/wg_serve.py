@@ -76,7 +76,10 @@ async def _end_on_signal(
 
 
 async def _end_when_removed(path: str, scope: trio.CancelScope) -> None:
-    await wait_removed(path)
+    try:
+        await wait_removed(path)
+    except FileNotFoundError:
+        pass  # somebody was quicker than we
     scope.cancel()
 
 
