@@ -24,7 +24,7 @@ SMALL_DEBIAN = [
 ]
 # What `test` would install where it is missing.
 ALL_PROGRAMS = [
-    *("nft", "ip", "wg", "wireguard-go", "iperf3", "tcpdump", "curl", "conntrack", "ping", "sysctl"),
+    *("nft", "ip", "wg", "wireguard-go", "clang", "iperf3", "tcpdump", "curl", "conntrack", "ping", "sysctl"),
     "shellcheck",
 ]
 PROGRAM = "import os, sys\nprint('program', os.getpid(), *(repr(word) for word in sys.argv[1:]))\n"
