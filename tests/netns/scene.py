@@ -243,7 +243,7 @@ class Scene:
     def traces(self) -> dict[str, str]:
         """Everything of the exit host that a start changes and a stop puts back."""
         commands = {
-            "rules": "nft list ruleset",
+            "rules": "nft --stateless --terse list ruleset",
             "addresses": "ip -o address show",
             "links": "ip -o link show | sed 's/qdisc.*//'",
             "routes": "ip route show table all; ip -6 route show table all",
