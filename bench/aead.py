@@ -13,16 +13,18 @@ gives rows without figures, whose `holds` is null.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.process import LabError
+from bench.registry import Bench, Say
 from bench.rows import Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,7 +120,7 @@ def rows_of(path: str) -> Iterator[tuple[str, str, Shape]]:
             yield f"{path} {operation} {shape.name}", operation, shape
 
 
-def measure_here(path: str, runs: int, say: Callable[[str], None]) -> dict[str, list[tuple[float, float]]]:
+def measure_here(path: str, runs: int, say: Say) -> dict[str, list[tuple[float, float]]]:
     """The samples of every row of a path, in this process. ValueError when it cannot run that path."""
     found: dict[str, list[tuple[float, float]]] = {}
     pairs = {shape.name: (Batch(path, shape), Batch("libcrypto", shape)) for shape in SHAPES}
@@ -143,7 +145,7 @@ def measure_elsewhere(path: str, runs: int) -> dict[str, list[tuple[float, float
     }
 
 
-def measure(runs: int, say: Callable[[str], None]) -> list[Row]:
+def measure(runs: int, say: Say) -> list[Row]:
     """All rows."""
     rows = []
     for path, (gate, aim) in GATES.items():
@@ -161,6 +163,19 @@ def measure(runs: int, say: Callable[[str], None]) -> list[Row]:
                 )
             )  # fmt: skip
     return rows
+
+
+def _run(options: argparse.Namespace, say: Say) -> list[Row]:
+    return measure(options.runs, say)
+
+
+BENCH = Bench(
+    name="aead",
+    help="the cipher on batches of packets, against libcrypto packet by packet",
+    run=_run,
+    needs_root=False,
+    sides=("crypto_ext", "libcrypto"),
+)
 
 
 def main(argv: Sequence[str]) -> int:

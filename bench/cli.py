@@ -8,22 +8,30 @@ Progress goes to stderr; stdout carries the result alone, a table or with --json
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import aead, rows, tunnel
+from bench import aead, rows, suite, tunnel
 from bench.process import LabError
+from bench.registry import Bench, whole_number
 from bench.rows import Row, Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ROOT / ".venv" / "bin" / "sallyport-wg"
-TOOLS = ("ip", "wg", "nft", "iperf3", "setpriv")
+
+# A new bench is one entry here (and the import above). `all` runs them in this order.
+BENCHES: tuple[Bench, ...] = (
+    aead.BENCH,
+    tunnel.BENCH,
+)  # fmt: skip
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,57 +41,92 @@ class _Parser(argparse.ArgumentParser):
         self.exit(Verdict.USAGE, f"{self.prog}: {message} (--help shows the usage)\n")
 
 
-def _whole_number(low: int) -> Any:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if value < low:
-            raise argparse.ArgumentTypeError(f"needs a whole number from {low} up, not {text!r}")
-        return value
-
-    return parse
-
-
-def _program(text: str) -> Path:
-    found = shutil.which(text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"no program {text!r}")
-    return Path(found).resolve()
-
-
-def parser() -> argparse.ArgumentParser:
-    top = _Parser(prog="bench", description="Measures Sallyport next to others, in namespaces of its own.")
-    subs = top.add_subparsers(dest="bench", required=True, metavar="BENCH")
-    sub = subs.add_parser(
-        "tunnel", help="throughput of a tunnel, both ends ours against both ends the peer",
-        description="Throughput of a tunnel with us at both ends next to a peer at both ends.",
-    )  # fmt: skip
-    sub.add_argument("--topology", choices=tuple(tunnel.TOPOLOGIES), help="pair or exit (default: both)")
-    sub.add_argument(
-        "--peer",
-        metavar="PATH",
-        default="wireguard-go",
-        help="the program to compare with (default: wireguard-go on PATH)",
+def _bench_of(benches: Sequence[Bench], name: str) -> Bench:
+    """The bench of that name; ArgumentTypeError that names the nearest."""
+    for bench in benches:
+        if bench.name == name:
+            return bench
+    names = [bench.name for bench in benches]
+    near = difflib.get_close_matches(name, names, 1)
+    raise argparse.ArgumentTypeError(
+        f"no bench {name!r}" + (f": did you mean {near[0]}?" if near else f"; there are {', '.join(names)}")
     )
-    sub.add_argument("--ours", metavar="PATH", default=str(OURS), help="ours (default: the checkout's)")
-    sub.add_argument("--seconds", type=_whole_number(1), default=2, help="length of a run (default: 2)")
-    subs.add_parser(
-        "aead", help="the cipher on batches of packets, against libcrypto packet by packet",
-        description="Our ways to compute ChaCha20-Poly1305 on batches of packets next to libcrypto's.",
-    )  # fmt: skip
-    for each in subs.choices.values():
-        each.add_argument("--runs", type=_whole_number(1), default=7, help="runs for a figure (default: 7)")
-        each.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-        each.add_argument(
-            "--check", action="store_true", help="exit 1 when a gate fails, 3 when too noisy to judge"
-        )
+
+
+def everything() -> tuple[Bench, ...]:
+    """All there is, `all` at the end."""
+    return (*BENCHES, suite.of(BENCHES))
+
+
+def top_parser(benches: Sequence[Bench]) -> argparse.ArgumentParser:
+    width = max(len(bench.name) for bench in benches)
+    top = _Parser(
+        prog="bench",
+        usage="bench BENCH [options]   (bench BENCH --help: the options of one)",
+        description="Measures Sallyport next to others, in namespaces of its own. bench/README.md says how"
+        " to read the figures.",
+        epilog="benches:\n" + "\n".join(f"  {bench.name:{width}}  {bench.help}" for bench in benches),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("bench", metavar="BENCH", help="which one, see below")
     return top
 
 
-def machine(ours: Path | str, peer: Path | str) -> dict[str, Any]:
-    """Where this was measured."""
+def parser(bench: Bench) -> argparse.ArgumentParser:
+    """The options of one bench."""
+    made = _Parser(prog=f"bench {bench.name}", description=bench.help[0].upper() + bench.help[1:] + ".")
+    if bench.compares:
+        made.add_argument(
+            "--peer",
+            metavar="PATH",
+            default="wireguard-go",
+            help="the program to compare with (default: wireguard-go on PATH)",
+        )
+        made.add_argument("--ours", metavar="PATH", default=str(OURS), help="ours (default: the checkout's)")
+    bench.add_options(made)
+    made.add_argument("--runs", type=whole_number(1), default=7, help="runs for a figure (default: 7)")
+    made.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    made.add_argument(
+        "--check", action="store_true", help="exit 1 when a gate fails, 3 when too noisy to judge"
+    )
+    return made
+
+
+def parse(argv: Sequence[str]) -> tuple[Bench, argparse.Namespace]:
+    """Which bench, and its options with the programs found."""
+    benches = everything()
+    top = top_parser(benches)
+    if not argv or argv[0].startswith("-"):
+        top.parse_args(argv[:1])  # prints the help, or ends with one line
+    try:
+        bench = _bench_of(benches, argv[0])
+    except argparse.ArgumentTypeError as error:
+        top.error(str(error))
+    own = parser(bench)
+    options = own.parse_args(argv[1:])
+    if bench.compares:
+        for side in ("ours", "peer"):
+            found = shutil.which(getattr(options, side))
+            if found is None:
+                own.error(f"no program {getattr(options, side)!r} for --{side}")
+            setattr(options, side, Path(found).resolve())
+    return bench, options
+
+
+def version(program: Path) -> str:
+    """What the program says that it is; else its name."""
+    try:
+        done = subprocess.run(
+            [str(program), "--version"], capture_output=True, text=True, errors="replace", timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return program.name
+    words = (done.stdout or done.stderr).strip().splitlines()
+    return words[0].strip() if done.returncode == 0 and words else program.name
+
+
+def machine(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
+    """Where this was measured, and what was compared."""
     model = "unknown"
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -92,13 +135,14 @@ def machine(ours: Path | str, peer: Path | str) -> dict[str, Any]:
                 break
     except OSError:
         pass
+    ours, peer = (version(options.ours), version(options.peer)) if bench.compares else bench.sides
     return {
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "ours": str(ours),
-        "peer": str(peer),
+        "ours": ours,
+        "peer": peer,
     }
 
 
@@ -106,45 +150,30 @@ def _say(line: str) -> None:
     print(f"bench: {line}", file=sys.stderr, flush=True)
 
 
-def _tunnel(options: argparse.Namespace) -> int:
-    top = parser()
-    try:
-        ours, peer = _program(options.ours), _program(options.peer)
-    except argparse.ArgumentTypeError as error:
-        top.error(str(error))
-    if os.geteuid() != 0:
+def _measure(bench: Bench, options: argparse.Namespace) -> list[Row]:
+    if bench.needs_root and os.geteuid() != 0:
         raise LabError("makes network namespaces: needs root")
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    missing = [program for program in bench.programs if shutil.which(program) is None]
     if missing:
         raise LabError(f"missing programs: {' '.join(missing)}")
-    names = [options.topology] if options.topology else list(tunnel.TOPOLOGIES)
-    found = tunnel.measure(names, ours, peer, options.runs, options.seconds, _say)
-    return _answer(options, machine(ours, peer), found)
-
-
-def _aead(options: argparse.Namespace) -> int:
-    found = aead.measure(options.runs, _say)
-    return _answer(options, machine("crypto_ext", "libcrypto"), found)
-
-
-def _answer(options: argparse.Namespace, where: dict[str, Any], found: Sequence[Row]) -> int:
-    if options.json:
-        print(json.dumps(rows.report(options.bench, where, found), indent=2))
-    else:
-        print(rows.table(found))
-    return int(rows.verdict(found)) if options.check else 0
-
-
-BENCHES = {"tunnel": _tunnel, "aead": _aead}
+    return bench.run(options, _say)
 
 
 def main(argv: Sequence[str]) -> int:
     try:
-        options = parser().parse_args(argv)
-        return BENCHES[options.bench](options)
+        bench, options = parse(argv)
+        where = machine(bench, options)
+        found = _measure(bench, options)
     except LabError as error:
         _say(str(error))
         return 1
     except KeyboardInterrupt:
         _say("interrupted")
         return 1
+    if options.json:
+        print(json.dumps(rows.report(bench.name, where, found), indent=2, allow_nan=False))
+    else:
+        print(rows.table(found))
+    if options.check:
+        return int(rows.verdict(found))
+    return int(Verdict.FAILS) if any(row.failed for row in found) else 0

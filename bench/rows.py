@@ -2,11 +2,12 @@
 
 A row holds the samples of ours, of the peer and of the bare figure, all taken in turns in one run.
 `ratio` is the median of ours over the median of the peer; `spread` is (max - min) / median, the worse of
-the two.
+the two. What has no peer ("bytes lost") is held against a `bound` instead.
 
 When is a gate too noisy to judge? When the two ranges overlap, measured against the gate, and one of
 them is wide (spread over MAX_SPREAD) or the bare figure itself drifted (over MAX_DRIFT): then another run
-might say the opposite. Ranges that do not overlap are a verdict however wide they are.
+might say the opposite. Ranges that do not overlap are a verdict however wide they are. A bound is too
+noisy to judge when samples of a wide range lie on both sides of it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from math import isinf
 from statistics import median
 from typing import Any
 
@@ -32,7 +34,7 @@ class Verdict(IntEnum):
 
 def spread(samples: Sequence[float]) -> float:
     """(max - min) / median; 0 of nothing."""
-    if not samples:
+    if not samples or max(samples) == min(samples):
         return 0.0
     middle = median(samples)
     return (max(samples) - min(samples)) / middle if middle else float("inf")
@@ -40,26 +42,41 @@ def spread(samples: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a bench. `better` is "higher" or "lower"; gate and aim are ratios ours/peer.
+    """One line of a bench. `better` is "higher" or "lower".
 
-    Without samples it stands for something that this machine cannot do: no figures, and no verdict.
+    The gate is either a ratio ours/peer (`gate`, then `aim` is one, too) or, where there is nothing to
+    compare with, a figure in the row's unit (`bound`, then `aim` is one, too). `worst`: not the median of
+    ours is held against the bound but its worst sample.
+
+    Without samples a row stands for something that this machine cannot do: no figures, and no verdict;
+    or, with `failed`, for what should have been measured and was not: that is a gate that fails.
     """
 
     name: str
     unit: str
     better: str
     ours: tuple[float, ...]
-    peer: tuple[float, ...]
+    peer: tuple[float, ...] = ()
     limit: tuple[float, ...] = ()
     gate: float | None = None
     aim: float | None = None
+    bound: float | None = None
+    worst: bool = False
+    failed: bool = False
+    bench: str = ""  # which bench it is of, where a report holds several
+
+    def __post_init__(self) -> None:
+        if self.gate is not None and self.bound is not None:
+            raise ValueError(f"{self.name}: a gate or a bound, not both")
 
     @property
     def measured(self) -> bool:
-        return bool(self.ours and self.peer)
+        return bool(self.ours and (self.peer or self.bound is not None))
 
     @property
-    def ratio(self) -> float:
+    def ratio(self) -> float | None:
+        if not (self.ours and self.peer):
+            return None
         under = median(self.peer)
         return median(self.ours) / under if under else float("inf")
 
@@ -68,31 +85,55 @@ class Row:
         return max(spread(self.ours), spread(self.peer))
 
     @property
+    def figure(self) -> float:
+        """What is held against a bound."""
+        if not self.worst:
+            return median(self.ours)
+        return min(self.ours) if self.better == "higher" else max(self.ours)
+
+    @property
     def holds(self) -> bool | None:
         """Whether the gate holds; None without one, and for what this machine cannot do."""
-        if self.gate is None or not self.measured:
+        if self.failed:
+            return False
+        if not self.measured:
             return None
-        return self.ratio >= self.gate if self.better == "higher" else self.ratio <= self.gate
+        if self.bound is not None:
+            return self._reaches(self.figure, self.bound)
+        if self.gate is None or self.ratio is None:
+            return None
+        return self._reaches(self.ratio, self.gate)
+
+    def _reaches(self, value: float, mark: float) -> bool:
+        return value >= mark if self.better == "higher" else value <= mark
 
     @property
     def too_noisy(self) -> bool:
-        if self.gate is None or not self.measured:
+        if not self.measured or self.worst:  # one sample on the wrong side of a bound is no noise
+            return False
+        if self.bound is not None:
+            sides = {self._reaches(sample, self.bound) for sample in self.ours}
+            return len(sides) > 1 and self.spread > MAX_SPREAD
+        if self.gate is None:
             return False
         mark = [sample * self.gate for sample in self.peer]
         apart = min(self.ours) >= max(mark) or max(self.ours) < min(mark)
         return not apart and (self.spread > MAX_SPREAD or spread(self.limit) > MAX_DRIFT)
 
     def as_json(self) -> dict[str, Any]:
+        of = {"bench": self.bench} if self.bench else {}
         return {
+            **of,
             "name": self.name,
             "unit": self.unit,
             "better": self.better,
-            "ours": _middle(self.ours),
+            "ours": _middle(self.ours) if not self.worst or not self.ours else _rounded(self.figure),
             "peer": _middle(self.peer),
             "limit": _middle(self.limit),
-            "ratio": _rounded(self.ratio) if self.measured else None,
-            "spread": _rounded(self.spread) if self.measured else None,
+            "ratio": _rounded(self.ratio),
+            "spread": _rounded(self.spread) if self.ours else None,
             "gate": self.gate,
+            "bound": self.bound,
             "aim": self.aim,
             "holds": self.holds,
         }
@@ -102,9 +143,9 @@ def _middle(samples: Sequence[float]) -> float | None:
     return _rounded(median(samples)) if samples else None
 
 
-def _rounded(value: float) -> float:
-    """Four significant figures: more would be noise."""
-    return float(f"{value:.4g}")
+def _rounded(value: float | None) -> float | None:
+    """Four significant figures: more would be noise. JSON knows no infinity."""
+    return None if value is None or isinf(value) else float(f"{value:.4g}")
 
 
 def verdict(rows: Sequence[Row]) -> Verdict:
@@ -127,11 +168,13 @@ def table(rows: Sequence[Row]) -> str:
     lines = [head]
     for row in rows:
         shown = row.as_json()
+        absolute = row.bound is not None
         lines.append((
-            row.name, _short(shown["ours"]), _short(shown["peer"]), _short(shown["limit"]), row.unit,
-            f"{row.ratio:.2f} x" if row.measured else "-",
-            f"{100 * row.spread:.0f} %" if row.measured else "-",
-            "" if row.gate is None else f"{row.gate:.2f} x", "" if row.aim is None else f"{row.aim:.2f} x",
+            f"{row.bench}: {row.name}" if row.bench else row.name,
+            _short(shown["ours"]), _short(shown["peer"]), _short(shown["limit"]), row.unit,
+            "-" if shown["ratio"] is None else f"{shown['ratio']:.2f} x",
+            "-" if shown["spread"] is None else f"{100 * shown['spread']:.0f} %",
+            _mark(row.bound if absolute else row.gate, absolute), _mark(row.aim, absolute),
             "" if row.holds is None else "too noisy" if row.too_noisy else "holds" if row.holds else "FAILS",
         ))  # fmt: skip
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
@@ -148,3 +191,9 @@ def _short(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
+
+
+def _mark(value: float | None, absolute: bool) -> str:
+    if value is None:
+        return ""
+    return f"{value:,g}" if absolute else f"{value:.2f} x"

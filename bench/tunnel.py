@@ -14,6 +14,7 @@ wires, which gives `limit`). They stand side by side while one run after the oth
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from pathlib import Path
 from bench import iperf, wireguard
 from bench.iperf import Load
 from bench.lab import Host, Lab
+from bench.registry import Bench, Say, whole_number
 from bench.rows import Row
 
 WARM_UP_SECONDS = 1
@@ -148,7 +150,7 @@ def bare_rounds(runs: int) -> frozenset[int]:
 
 
 def measure(
-    topologies: Sequence[str], ours: Path, peer: Path, runs: int, seconds: int, say: Callable[[str], None]
+    topologies: Sequence[str], ours: Path, peer: Path, runs: int, seconds: int, say: Say
 ) -> list[Row]:
     """All rows of these topologies, each road measured `runs` times in turns."""
     rows = []
@@ -164,7 +166,7 @@ def measure(
 
 
 def _measure_rounds(
-    measures: Sequence[Measure], roads: dict[str, Road], runs: int, seconds: int, say: Callable[[str], None]
+    measures: Sequence[Measure], roads: dict[str, Road], runs: int, seconds: int, say: Say
 ) -> list[Row]:
     samples: dict[tuple[str, str], list[float]] = {(m.name, r): [] for m in measures for r in roads}
     bare = bare_rounds(runs)
@@ -185,3 +187,23 @@ def _measure_rounds(
         )
         for m in measures
     ]  # fmt: skip
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--topology", choices=tuple(TOPOLOGIES), help="pair or exit (default: both)")
+    parser.add_argument("--seconds", type=whole_number(1), default=2, help="length of a run (default: 2)")
+
+
+def _run(options: argparse.Namespace, say: Say) -> list[Row]:
+    names = [options.topology] if options.topology else list(TOPOLOGIES)
+    return measure(names, options.ours, options.peer, options.runs, options.seconds, say)
+
+
+BENCH = Bench(
+    name="tunnel",
+    help="throughput of a tunnel, both ends ours against both ends the peer",
+    run=_run,
+    add_options=_add_options,
+    programs=("ip", "wg", "nft", "iperf3", "setpriv"),
+    compares=True,
+)

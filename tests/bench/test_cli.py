@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -21,7 +22,7 @@ def fake_measure(monkeypatch, ours):
 
     monkeypatch.setattr(tunnel, "measure", measure)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(cli, "TOOLS", ())
+    monkeypatch.setattr(cli, "BENCHES", (aead.BENCH, replace(tunnel.BENCH, programs=())))
     return asked
 
 
@@ -36,6 +37,8 @@ def fake_measure(monkeypatch, ours):
         ["tunnel", "--peer", "/nonexistent/wireguard", "--ours", "/bin/true"],
         ["tunnel", "--frobnicate"],
         ["aead", "--topology", "pair"],
+        ["--json", "aead"],
+        ["all", "--peer", "/nonexistent/wireguard", "--ours", "/bin/true"],
         ["aead", "--runs", "none"],
     ],
 )
@@ -103,3 +106,71 @@ def test_the_cipher_s_bench_needs_no_root_and_answers_in_the_same_shape(ours, co
     assert said["bench"] == "aead"
     assert said["machine"]["peer"] == "libcrypto"
     assert said["rows"][0]["holds"] == {(): None}.get(ours, code == 0)
+
+
+def test_an_unknown_bench_is_told_the_nearest_or_all(capsys):
+    for word, hint in (("tunel", "did you mean tunnel?"), ("zzz", "; there are aead")):
+        with pytest.raises(SystemExit):
+            cli.main([word])
+        assert hint in capsys.readouterr().err
+
+
+def test_help_names_every_bench_and_each_has_its_own(capsys):
+    names = [bench.name for bench in cli.everything()]
+    assert names[-1] == "all"
+    assert len(set(names)) == len(names)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    for bench in cli.everything():
+        assert any(line.split()[:1] == [bench.name] and bench.help in line for line in lines)
+        with pytest.raises(SystemExit) as ended:
+            cli.main([bench.name, "--help"])
+        assert ended.value.code == 0
+        assert "--runs" in capsys.readouterr().out
+
+
+def test_missing_programs_are_named_before_anything_is_built(monkeypatch, capsys):
+    fake_measure(monkeypatch, (1.0,))
+    monkeypatch.setattr(cli, "BENCHES", (replace(tunnel.BENCH, programs=("ip", "no-such", "nor-this")),))
+    assert cli.main(["tunnel", "--ours", "/bin/true", "--peer", "/bin/true"]) == 1
+    assert capsys.readouterr().err == "bench: missing programs: no-such nor-this\n"
+
+
+def test_the_machine_names_programs_by_their_version(tmp_path):
+    program = tmp_path / "wg-like"
+    program.write_text("#!/bin/sh\necho wg-like 1.2\necho more\n")
+    program.chmod(0o755)
+    assert cli.version(program) == "wg-like 1.2"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    assert cli.version(program) == "wg-like"
+    assert cli.version(tmp_path / "none") == "none"
+
+
+def test_all_is_one_report_with_the_bench_in_each_row(monkeypatch, capsys):
+    fake_measure(monkeypatch, (2.0, 2.0))
+    row = Row("avx2 seal", "MB/s", "higher", (), (), (), 1.6, 2.0)
+    monkeypatch.setattr(aead, "measure", lambda runs, say: [row])
+    assert cli.main(["all", "--ours", "/bin/true", "--peer", "/bin/true", "--json", "--check"]) == 0
+    out, err = capsys.readouterr()
+    said = json.loads(out)
+    assert said["bench"] == "all"
+    assert [row["bench"] for row in said["rows"]] == ["aead", "tunnel"]
+    assert "1/2 aead" in err
+    assert "2/2 tunnel" in err
+
+
+def test_what_could_not_be_measured_in_all_fails_and_the_others_are_shown(monkeypatch, capsys):
+    fake_measure(monkeypatch, (2.0, 2.0))
+
+    def broken(runs, say):
+        raise LabError("the wire broke")
+
+    monkeypatch.setattr(aead, "measure", broken)
+    words = ["all", "--ours", "/bin/true", "--peer", "/bin/true"]
+    assert cli.main(words) == 1
+    assert cli.main([*words, "--check"]) == 1
+    out = capsys.readouterr().out
+    assert "the wire broke" in out
+    assert "tunnel: pair tcp 1 stream" in out

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench.rows import Row, Verdict, report, spread, table, verdict
 
-KEYS = ["name", "unit", "better", "ours", "peer", "limit", "ratio", "spread", "gate", "aim", "holds"]
+KEYS = ["name", "unit", "better", "ours", "peer", "limit", "ratio", "spread", "gate", "bound", "aim", "holds"]
 
 
 def row(ours, peer, *, gate=1.0, better="higher", limit=()):
@@ -103,3 +103,59 @@ def test_a_row_without_samples_has_no_figures_no_verdict_and_troubles_nobody():
     assert [row.as_json()[key] for key in ("ours", "peer", "limit", "ratio", "spread", "holds")] == [None] * 6
     assert verdict([row]) is Verdict.HOLDS
     assert "not here" in table([row])
+
+
+def bounded(ours, bound, *, better="lower", worst=False):
+    return Row("a figure", "ms", better, tuple(ours), bound=bound, aim=0.5, worst=worst)
+
+
+@pytest.mark.parametrize(
+    ("better", "ours", "holds"),
+    [("lower", 5.0, True), ("lower", 5.1, False), ("higher", 5.0, True), ("higher", 4.9, False)],
+)
+def test_a_bound_needs_no_peer_and_is_inclusive(better, ours, holds):
+    it = bounded([ours], 5.0, better=better)
+    assert it.measured
+    assert it.holds is holds
+    assert [it.as_json()[key] for key in ("ours", "peer", "ratio", "gate", "bound")] == [
+        ours, None, None, None, 5.0,
+    ]  # fmt: skip
+
+
+def test_worst_holds_the_worst_sample_against_the_bound_and_shows_it():
+    assert bounded([0, 0, 7], 0).too_noisy
+    worst = bounded([0, 0, 7], 0, worst=True)
+    assert (worst.holds, worst.too_noisy, worst.as_json()["ours"]) == (False, False, 7)
+    assert bounded([9, 9, 3], 5, better="higher", worst=True).holds is False
+    assert verdict([worst]) is Verdict.FAILS
+
+
+def test_a_bound_is_noisy_only_with_a_wide_range_on_both_sides():
+    assert bounded([4, 5, 8], 5).too_noisy
+    assert not bounded([4.9, 5.0, 5.1], 5).too_noisy
+    assert not bounded([1, 2, 5], 5).too_noisy
+    assert not bounded([0, 0, 0], 0).too_noisy
+
+
+def test_a_row_has_a_gate_or_a_bound_never_both():
+    with pytest.raises(ValueError, match="not both"):
+        Row("x", "ms", "lower", (1.0,), (1.0,), gate=1.0, bound=2.0)
+
+
+def test_what_could_not_be_measured_fails():
+    it = Row("not measured: no such thing", "", "higher", (), failed=True)
+    assert it.holds is False
+    assert verdict([it]) is Verdict.FAILS
+    assert "FAILS" in table([it])
+
+
+def test_json_has_no_infinity():
+    said = report("x", {}, [row([1.0], [0.0]), bounded([0, 0, 1], 2)])
+    assert json.dumps(said, allow_nan=False)
+    assert said["rows"][0]["ratio"] is None
+
+
+def test_rows_of_several_benches_name_theirs_first():
+    it = Row("a", "ms", "lower", (1.0,), bench="idle")
+    assert next(iter(it.as_json())) == "bench"
+    assert "idle: a" in table([it])

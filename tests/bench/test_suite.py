@@ -1,0 +1,52 @@
+"""`bench all`: every bench with its defaults, one after the other, in one list of rows."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench import suite
+from bench.process import LabError
+from bench.registry import Bench
+from bench.rows import Row
+
+SHARED = argparse.Namespace(runs=9, json=True, check=False, peer="p", ours="o")
+
+
+def make(name, asked, *, error=None, default=3):
+    def add_options(parser):
+        parser.add_argument("--seconds", type=int, default=default)
+
+    def run(options, say):
+        asked.append((name, options))
+        say("a line")
+        if error:
+            raise LabError(error)
+        return [Row(f"{name} row", "ms", "lower", (1.0,), (1.0,), gate=2.0)]
+
+    return Bench(name, f"measures {name}", run, add_options, programs=(f"{name}-tool", "ip"))
+
+
+def test_each_gets_its_own_defaults_and_what_all_share():
+    asked, said = [], []
+    rows = suite.measure([make("one", asked), make("two", asked, default=5)], SHARED, said.append)
+    assert [(name, options.seconds, options.runs) for name, options in asked] == [
+        ("one", 3, 9),
+        ("two", 5, 9),
+    ]
+    assert [(row.bench, row.name) for row in rows] == [("one", "one row"), ("two", "two row")]
+    assert "1/2 one: a line" in said
+    assert "2/2 two: a line" in said
+
+
+def test_one_that_fails_leaves_a_failing_row_and_the_next_still_runs():
+    asked = []
+    rows = suite.measure([make("one", asked, error="no wire"), make("two", asked)], SHARED, lambda line: None)
+    assert [(row.bench, row.holds) for row in rows] == [("one", False), ("two", True)]
+    assert "no wire" in rows[0].name
+
+
+def test_all_needs_what_any_needs():
+    bench = suite.of([make("one", []), make("two", [])])
+    assert bench.name == "all"
+    assert bench.needs_root
+    assert bench.programs == ("ip", "one-tool", "two-tool")
