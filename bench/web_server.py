@@ -1,4 +1,4 @@
-"""A small web server for the outside host; run as a script: `web.py ADDRESS PORT` (`::` serves IPv4 too).
+"""A small web server for the outside host, a script: `web_server.py ADDRESS PORT` (`::` serves IPv4 too).
 
 GET /bytes/N answers N bytes, GET /ip the address it was asked from, PUT anything counts what was sent.
 Each request is one line on stderr: METHOD PATH FROM.
