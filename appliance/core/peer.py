@@ -126,6 +126,11 @@ class Peer:
 
     # ---- configuration --------------------------------------------------------------------------
 
+    @property
+    def identity(self) -> Identity | None:
+        """The key of ours that this peer knows; None while the peer is mute."""
+        return None if self._pairing is None else self._pairing.identity
+
     def set_preshared_key(self, key: bytes) -> None:
         """The session lives on; the next handshake, also one already in flight, uses `key`."""
         if len(key) != KEY_BYTES:
@@ -147,8 +152,7 @@ class Peer:
 
     def close(self) -> None:
         """The peer is removed: give back its indices, forget its secrets, want nothing more."""
-        if self._pairing is not None:
-            self._pairing.identity.ticks.raise_to(self._sent_tick)
+        self._keep_stamps_rising()
         self._forget_pending()
         self._release(self.keypairs.clear())
         self._pairing = None
@@ -169,17 +173,23 @@ class Peer:
         self._attempts = 0
         self._initiate(now_ns, wall_ns, retry=False)
 
-    def receive_initiation(self, opened: OpenedInitiation, now_ns: int, wall_ns: int) -> bool:
+    def receive_initiation(
+        self, opened: OpenedInitiation, now_ns: int, wall_ns: int, *, under: Identity | None = None
+    ) -> bool:
         """An initiation claims to be from this peer. True: it is, it is new, and it is answered.
 
         The flood limit comes first because it costs nothing; only an accepted initiation moves it. One
-        that names another peer fails like a forged one, for want of the static-static secret.
+        that names another peer fails like a forged one, for want of the static-static secret. `under` is
+        the key of ours that it was sent to, where the peer may know another by now than we think: with one
+        that is accepted, that becomes the key between us. What is in flight stays answerable.
         """
         pairing = self._pairing
         if pairing is None:
             return False
         if self._consumed_at_ns is not None and now_ns < self._consumed_at_ns + INITIATION_INTERVAL_MIN_NS:
             return False
+        if under is not None and under is not pairing.identity:
+            pairing = Pairing(under, self.public_key)
         try:
             initiation = opened.authenticate_untrusted(pairing.static_static)
         except BadMessage:
@@ -188,6 +198,9 @@ class Peer:
             return False
         self._greatest_timestamp = initiation.timestamp
         self._consumed_at_ns = now_ns
+        if pairing is not self._pairing:
+            self._keep_stamps_rising()
+            self._pairing = pairing
 
         local_index = self._indices.reserve(self)
         message, transport = create_response(
@@ -314,6 +327,11 @@ class Peer:
         self._retransmit_at_ns = None
         self._wanted_at_ns = None
         self._actions.append(HandshakeDone(wall_ns))
+
+    def _keep_stamps_rising(self) -> None:
+        """Before a key is let go of: what was stamped under it counts for whoever has this key next."""
+        if self._pairing is not None:
+            self._pairing.identity.ticks.raise_to(self._sent_tick)
 
     def _forget_pending(self) -> None:
         if self._pending is not None:

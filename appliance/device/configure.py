@@ -84,6 +84,7 @@ def _apply_peer(device: Device, change: PeerChange) -> None:
     if change.remove:
         if record is not None:
             peers.remove(record)
+            device.static_left()
         return
     if record is None:
         if change.update_only or peers.is_own_key(change.public_key):

@@ -62,6 +62,7 @@ class Device:
         *,
         on_counted: Callable[[], None] | None = None,
         on_purse_shut: Callable[[str], None] | None = None,
+        on_static_left: Callable[[], None] | None = None,
     ) -> None:
         self.pump = pump
         self.peers = PeerTable(pump, os.urandom)
@@ -69,6 +70,7 @@ class Device:
         self.fwmark = 0
         self._on_counted = on_counted
         self._on_purse_shut = on_purse_shut
+        self._on_static_left = on_static_left
         self._timers: list[tuple[int, int]] = []  # (deadline, handle), stale entries allowed
         self._timer = BoottimeTimer()
         self._noticed = Notice(0)
@@ -109,6 +111,11 @@ class Device:
         self.peers.set_identity(identity, boottime_ns())
         for record in self.peers:
             self.perform(record)
+
+    def static_left(self) -> None:
+        """A peer that `wg` added is gone, or knows our newest key now: tell whoever keeps an older one."""
+        if self._on_static_left is not None:
+            self._on_static_left()
 
     # ---- the loops -------------------------------------------------------------------------------------
 
@@ -208,18 +215,24 @@ class Device:
             return  # bad bytes from the network are no news; C counts what it refuses itself
 
     def _initiation(self, datagram: Datagram) -> None:
-        identity = self.peers.identity
-        if identity is None:
+        identities = self.peers.identities
+        if not identities:
             return
+        # The oldest key is dropped first, so that what waits here for the newest still finds it.
+        identity = identities[min(datagram.mac1_key, len(identities) - 1)]
         opened = identity.open_initiation_untrusted(datagram.data)
         record = self.peers.find(opened.public_key)
         if record is None:
             return
-        now = boottime_ns()
-        if record.brain.receive_initiation(opened, now, wall_ns()):
+        known, now = record.brain.identity, boottime_ns()
+        # A session's configuration names one key of ours for good; who is configured by hand may change it.
+        under = None if record.is_session else identity
+        if record.brain.receive_initiation(opened, now, wall_ns(), under=under):
             # The endpoint moves first: the response goes where the initiation came from.
             self.pump.handshake_in(record.handle, datagram, now)
         self.perform(record)
+        if record.brain.identity is not known:
+            self.static_left()
 
     def _response(self, datagram: Datagram) -> None:
         brain = self.peers.indices.find(int.from_bytes(datagram.data[8:12], "little"))

@@ -4,6 +4,9 @@ A peer exists in C (data path: keys, endpoint, counters, allowed-ips), in `core/
 brain) and here (configuration, in the order in which it was given, because `wg show` prints it so).
 Only this table adds, changes and removes peers, so the three cannot drift apart. A device without a
 private key has peers whose brains are mute.
+
+A device may have a second private key while one is rotated: new peers get the newest, each peer keeps the one
+it was added with, and the gate takes messages to either.
 """
 
 from __future__ import annotations
@@ -42,7 +45,12 @@ class PeerTable:
         self._by_handle: dict[int, PeerRecord] = {}
         self._owner: dict[Network, PeerRecord] = {}
         self.indices: IndexTable[Peer] = IndexTable(random, pump.index_in_use)
-        self.identity: Identity | None = None
+        self.identities: tuple[Identity, ...] = ()  # as the gate numbers them; the newest is the last
+
+    @property
+    def identity(self) -> Identity | None:
+        """The device's private key, as `wg` shows it and new peers get it."""
+        return self.identities[-1] if self.identities else None
 
     def __iter__(self) -> Iterator[PeerRecord]:
         return iter(list(self._by_key.values()))
@@ -63,8 +71,12 @@ class PeerTable:
         return self._owner.get(network)
 
     def is_own_key(self, public_key: bytes) -> bool:
-        """Whether that is this device's own public key."""
-        return self.identity is not None and public_key == self.identity.public_key
+        """Whether that is a public key of this device."""
+        return self.identity_of(public_key) is not None
+
+    def identity_of(self, public_key: bytes) -> Identity | None:
+        """Our private key to one of our own public keys."""
+        return next((own for own in self.identities if own.public_key == public_key), None)
 
     def add(
         self,
@@ -74,15 +86,20 @@ class PeerTable:
         is_session: bool = False,
         purse: int = 0,
         account_id: str | None = None,
+        own_key: bytes | None = None,
     ) -> PeerRecord:
         """A new peer; `purse` is the pump's number of what it pays from, 0 for no limit.
 
-        `ValueError` when the key is a peer already or is our own.
+        `own_key` is the public key of ours that the peer was told, None for the newest. `ValueError` when the
+        key is a peer already or is our own, or when `own_key` is none of ours.
         """
         if public_key in self._by_key or self.is_own_key(public_key):
             raise ValueError("that key is a peer already, or our own")
+        identity = self.identity if own_key is None else self.identity_of(own_key)
+        if own_key is not None and identity is None:
+            raise ValueError("the peer knows a key that is not ours (any more)")
         handle = self._pump.add_peer(public_key, slot, purse)
-        brain = Peer(identity=self.identity, public_key=public_key, indices=self.indices, random=self._random)
+        brain = Peer(identity=identity, public_key=public_key, indices=self.indices, random=self._random)
         record = PeerRecord(public_key, handle, is_session, brain, account_id)
         self._by_key[public_key] = record
         self._by_handle[handle] = record
@@ -124,8 +141,7 @@ class PeerTable:
 
     def set_identity(self, identity: Identity | None, now_ns: int) -> None:
         """A new private key, or none: every peer must shake hands anew, our own key is no peer."""
-        self.identity = identity
-        self._pump.set_mac1_keys([] if identity is None else [identity.mac1_key])
+        self._use(() if identity is None else (identity,))
         if identity is not None:
             twin = self._by_key.get(identity.public_key)
             if twin is not None:
@@ -133,3 +149,22 @@ class PeerTable:
         for record in self:
             self._pump.expire_keys(record.handle)
             record.brain.set_identity(identity, now_ns)
+
+    def add_identity(self, identity: Identity) -> None:
+        """One more private key, for new peers; those that are there keep the one they know."""
+        self._use((*self.identities, identity))
+
+    def drop_identity(self, public_key: bytes) -> bool:
+        """Answer to that public key of ours no more; False while a peer knows it, or it is the newest."""
+        dropped = self.identity_of(public_key)
+        if dropped is None:
+            return True
+        if dropped is self.identity or any(record.brain.identity is dropped for record in self):
+            return False
+        self._use(tuple(own for own in self.identities if own is not dropped))
+        return True
+
+    def _use(self, identities: tuple[Identity, ...]) -> None:
+        # The gate first: it refuses more keys than it can hold, and then nothing has changed.
+        self._pump.set_mac1_keys([own.mac1_key for own in identities])
+        self.identities = identities

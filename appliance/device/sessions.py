@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from appliance.core.accounting import Purse
+from appliance.core.noise import Identity
 from appliance.core.ula import address_in
 from appliance.device.device import Device
 from appliance.device.peers import PeerRecord
@@ -42,11 +43,17 @@ class SessionPeers:
         self._purses: dict[str, _OpenPurse] = {}
 
     async def add_session(
-        self, public_key: bytes, address: IPv4Address, slot: memoryview, purse: Purse | None = None
+        self,
+        public_key: bytes,
+        address: IPv4Address,
+        slot: memoryview,
+        purse: Purse | None = None,
+        *,
+        own_key: bytes | None = None,
     ) -> None:
         """See DataPlane.add_session."""
         known = endpoint_in_slot(slot)
-        record = self._add(public_key, slot, purse)
+        record = self._add(public_key, slot, purse, own_key)
         try:
             self._device.peers.allow(record, IPv4Network(address))
             if self._prefix_v6 is not None:
@@ -63,10 +70,28 @@ class SessionPeers:
         if record is not None:
             self._remove(record)
 
-    def _add(self, public_key: bytes, slot: memoryview, purse: Purse | None) -> PeerRecord:
+    async def add_key(self, private_key: bytes) -> None:
+        """See DataPlane.add_key."""
+        self._device.peers.add_identity(Identity(private_key))
+
+    async def drop_key(self, public_key: bytes) -> bool:
+        """See DataPlane.drop_key."""
+        return self._device.peers.drop_identity(public_key)
+
+    async def static_peers(self, own_key: bytes) -> int:
+        """See DataPlane.static_peers."""
+        identity = self._device.peers.identity_of(own_key)
+        return sum(
+            not record.is_session and record.brain.identity is identity is not None
+            for record in self._device.peers
+        )
+
+    def _add(
+        self, public_key: bytes, slot: memoryview, purse: Purse | None, own_key: bytes | None
+    ) -> PeerRecord:
         peers = self._device.peers
         if purse is None:
-            return peers.add(public_key, slot=slot, is_session=True)
+            return peers.add(public_key, slot=slot, is_session=True, own_key=own_key)
         account_id = purse.account_id
         opened = self._purses.get(account_id)
         if opened is None:
@@ -74,7 +99,12 @@ class SessionPeers:
         opened.peers += 1
         try:
             return peers.add(
-                public_key, slot=slot, is_session=True, purse=opened.number, account_id=account_id
+                public_key,
+                slot=slot,
+                is_session=True,
+                purse=opened.number,
+                account_id=account_id,
+                own_key=own_key,
             )
         except BaseException:
             self._leave(account_id)

@@ -314,3 +314,35 @@ def test_the_order_of_indices_never_repeats_over_many_rekeys():
     indices = [seen.data[4:8] for seen in wire.eve if seen.type in (INITIATION, RESPONSE)]
     assert len(set(indices)) == len(indices) == 200
     assert all(len(node.indices) <= 3 for node in wire.nodes)
+
+
+def test_an_accepted_initiation_under_another_key_of_ours_becomes_the_key_between_us():
+    wire = Wire()
+    wire.alice.send(b"1")
+    wire.run(1)
+    old, new = wire.bob.identity, Identity(b"n" * 32)
+    wire.alice.peer.close()
+    wire.alice.peer = Peer(
+        identity=wire.alice.identity,
+        public_key=new.public_key,
+        indices=wire.alice.indices,
+        random=wire.alice.random.randbytes,
+    )
+    wire.run(1)
+    wire.alice.peer.key_wanted(wire.now_ns, wire.alice.wall_ns)
+    (sent,) = wire.alice.peer.take_actions()
+    opened = new.open_initiation_untrusted(sent.message)
+    bob = wire.bob.peer
+    assert not bob.receive_initiation(opened, wire.now_ns, wire.bob.wall_ns)  # the key it knows is another
+    assert bob.identity is old
+    forged = opened._replace(sealed_timestamp=bytes(len(opened.sealed_timestamp)))
+    assert not bob.receive_initiation(forged, wire.now_ns, wire.bob.wall_ns, under=new)
+    assert bob.identity is old
+    bob._sent_tick = old.ticks.tick + 7
+    assert bob.receive_initiation(opened, wire.now_ns, wire.bob.wall_ns, under=new)
+    assert bob.identity is new
+    assert old.ticks.tick == bob._sent_tick  # whoever has the old key next does not stamp the same again
+    wire.run(1)
+    assert not bob.receive_initiation(opened, wire.now_ns, wire.bob.wall_ns, under=new)  # a replay
+    assert not bob.receive_initiation(opened, wire.now_ns, wire.bob.wall_ns, under=old)
+    assert bob.identity is new
