@@ -9,6 +9,7 @@ SQLite in WAL mode with synchronous=FULL: what `write` returned is on the disk.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,8 @@ from appliance.store.writer import Writer
 T = TypeVar("T")
 
 DATABASE: Final = backup.DATABASE
-_BUSY_TIMEOUT_SECONDS: Final = 5  # somebody with the sqlite3 shell may be looking
+# Somebody with the sqlite3 shell may be looking; shorter than anybody's patience (writer.py).
+_BUSY_TIMEOUT_SECONDS: Final = 3
 
 
 class Store:
@@ -65,13 +67,23 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Close the database and let go of the directory; idempotent."""
-        self._engine.dispose()
-        self._directory.close()
+        """Close the database and let go of the directory; idempotent.
 
-    async def write(
-        self, change: Callable[[Connection], T], applied: Callable[[T], None] | None = None
-    ) -> T:
+        With a thread that hangs in the database both stay as they are until the process is gone.
+        """
+        if self._writer.close():
+            self._engine.dispose()
+            self._directory.close()
+
+    async def run(self) -> None:
+        """Raise `StoreFailed` when the writer's thread fails; to run as long as the store is used."""
+        await self._writer.run()
+
+    def hurry(self) -> None:
+        """The process ends: nobody waits long for anything any more (see `Writer.hurry`)."""
+        self._writer.hurry()
+
+    async def write(self, change: Callable[[Connection], T], applied: Callable[[T], None] | None = None) -> T:
         """Commit a change (see `Writer.write`)."""
         return await self._writer.write(change, applied)
 
@@ -81,8 +93,10 @@ class Store:
 
     async def backup(self) -> Path:
         """Make a backup of what is committed, in the state directory. Raises `StateError`, `StoreFailed`."""
-        copy = await self._writer.read(lambda connection: backup.snapshot(connection, self.path))
         with trio.CancelScope(shield=True):  # the copy is not left behind
+            copy = await self._writer.read(
+                lambda connection: backup.snapshot(connection, self.path), patience_seconds=math.inf
+            )
             made = await trio.to_thread.run_sync(backup.pack, copy)
         return made
 

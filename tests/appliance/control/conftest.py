@@ -9,6 +9,8 @@ import pytest
 import trio
 import trio.testing
 
+from appliance.store import writer
+
 T = TypeVar("T")
 
 
@@ -25,5 +27,10 @@ def virtual_time(
         await trio.lowlevel.checkpoint()
         return work(*args)
 
+    def at_once(_: object, work: Callable[[], object], done: Callable[[BaseException | None], None]) -> None:
+        work()
+        done(None)
+
     monkeypatch.setattr(trio.to_thread, "run_sync", in_line)
+    monkeypatch.setattr(writer._Thread, "do", at_once)
     return autojump_clock
