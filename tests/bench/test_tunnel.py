@@ -16,9 +16,14 @@ class FakeRoad:
         return self.value
 
 
-def test_only_the_two_published_gates():
-    gates = {m.name: m.gate for measures in TOPOLOGIES.values() for m in measures if m.gate is not None}
-    assert gates == {"pair tcp 1 stream": 1.0, "exit download tcp 1 stream": 1.0}
+def test_every_row_has_the_gate_and_the_aim_of_its_topology_and_protocol():
+    marks = {(m.name.split()[0], m.load.unit): (m.gate, m.aim) for ms in TOPOLOGIES.values() for m in ms}
+    assert marks == {
+        ("pair", "Gb/s"): (3.0, 3.8),
+        ("pair", "packets/s"): (3.0, 4.5),
+        ("exit", "Gb/s"): (2.8, 3.5),
+        ("exit", "packets/s"): (3.0, 4.5),
+    }
 
 
 def test_every_load_in_both_topologies_and_the_exit_both_ways():
@@ -30,16 +35,17 @@ def test_every_load_in_both_topologies_and_the_exit_both_ways():
 
 def test_runs_are_interleaved_and_the_bare_wires_seen_first_middle_last():
     log = []
-    roads = {
-        name: FakeRoad(name, log, value) for name, value in (("ours", 6.0), ("peer", 3.0), ("bare", 9.0))
-    }
+    values = {"ours": 6.0, "peer": 3.0, "bare": 9.0, "no cipher": 8.0}
+    roads = {name: FakeRoad(name, log, value) for name, value in values.items()}
     said = []
     rows = tunnel._measure_rounds([Measure("m", Load(), 1.0, 2.0)], roads, 7, 1, said.append)
-    assert [name for name in log if name != "bare"] == ["ours", "peer"] * 7
-    assert [number for number, line in enumerate(said) if "bare" in line] == [0, 3, 6]
-    (row,) = rows
+    assert [name for name in log if name in ("ours", "peer")] == ["ours", "peer"] * 7
+    for name in ("bare", "no cipher"):
+        assert [number for number, line in enumerate(said) if name in line] == [0, 3, 6]
+    row, without = rows
     assert (row.ours, row.peer, row.limit) == ((6.0,) * 7, (3.0,) * 7, (9.0,) * 3)
     assert row.ratio == 2.0
+    assert (without.name, without.ours, without.holds) == ("m, no cipher", (8.0,) * 3, None)
 
 
 def test_bare_rounds_of_few_runs():
