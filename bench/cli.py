@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import aead, rows, suite, tunnel
+from bench import aead, cpu, rows, suite, tunnel
 from bench.process import LabError
 from bench.registry import Bench, whole_number
 from bench.rows import Row, Verdict
@@ -31,6 +31,7 @@ OURS = ROOT / ".venv" / "bin" / "sallyport-wg"
 BENCHES: tuple[Bench, ...] = (
     aead.BENCH,
     tunnel.BENCH,
+    cpu.BENCH,
 )  # fmt: skip
 
 

@@ -44,13 +44,11 @@ def arguments(load: Load, address: str, seconds: int) -> list[str]:
 
 def figure(report: dict[str, Any], load: Load) -> float:
     """The one number of iperf3's JSON report: received Gb/s, or datagrams delivered per second."""
-    if "error" in report:
-        raise LabError(f"iperf3: {report['error']}")
     received = report["end"]["sum_received"]
     if load.udp_bytes is None:
         return float(received["bits_per_second"]) / 1e9
     # Counted by what arrived: a loss at the very end leaves no gap that could be counted as lost.
-    return int(received["bytes"]) / load.udp_bytes / float(received["seconds"])
+    return received_bytes(report) / load.udp_bytes / float(received["seconds"])
 
 
 class Server:
@@ -73,18 +71,30 @@ class Server:
 
 
 def measure(client: Host, server: Server, address: str, load: Load, seconds: int) -> float:
-    """One run from `client` to the server at `address`; tried twice: a lost control packet spoils a run."""
+    """One run from `client` to the server at `address`, as one figure."""
+    return figure(run(client, server, address, load, seconds), load)
+
+
+def run(client: Host, server: Server, address: str, load: Load, seconds: int) -> dict[str, Any]:
+    """The report of one run; tried twice: a lost control packet spoils a run."""
     try:
-        return _measure(client, address, load, seconds)
+        return _run(client, address, load, seconds)
     except LabError:
         server.restart()
-        return _measure(client, address, load, seconds)
+        return _run(client, address, load, seconds)
 
 
-def _measure(client: Host, address: str, load: Load, seconds: int) -> float:
+def _run(client: Host, address: str, load: Load, seconds: int) -> dict[str, Any]:
     done = client.run(*arguments(load, address, seconds), check=False, seconds=seconds + 20)
     try:
-        report = json.loads(done.stdout)
+        report: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         raise LabError(f"iperf3 to {address}: no report: {done.stderr.strip()[:200]}") from None
-    return figure(report, load)
+    if "error" in report:
+        raise LabError(f"iperf3: {report['error']}")
+    return report
+
+
+def received_bytes(report: dict[str, Any]) -> int:
+    """How much text arrived."""
+    return int(report["end"]["sum_received"]["bytes"])

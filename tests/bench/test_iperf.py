@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.iperf import Load, arguments, figure
+from bench.iperf import Load, arguments, figure, measure, received_bytes, run
 from bench.process import LabError
 
 
@@ -18,9 +18,44 @@ def test_udp_counts_datagrams_that_arrived():
     assert figure({"end": {"sum_received": received}}, Load(udp_bytes=1300)) == 250
 
 
+class Host:
+    """A client whose iperf3 answers with these texts, one run after the other."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def run(self, *words, **_):
+        class Done:
+            stdout = self.answers.pop(0)
+            stderr = "words"
+
+        return Done
+
+
+class Server:
+    restarts = 0
+
+    def restart(self):
+        self.restarts += 1
+
+
+GOOD = '{"end": {"sum_received": {"bytes": 7, "bits_per_second": 5e9}}}'
+BUSY = '{"error": "the server is busy"}'
+
+
+@pytest.mark.parametrize("first", [BUSY, "no json"])
+def test_a_spoilt_run_is_tried_once_more_with_a_new_server(first):
+    server = Server()
+    assert received_bytes(run(Host(first, GOOD), server, "a", Load(), 1)) == 7
+    assert server.restarts == 1
+    assert measure(Host(GOOD), server, "a", Load(), 1) == 5.0
+
+
 def test_an_error_report_is_an_error():
     with pytest.raises(LabError, match="busy"):
-        figure({"error": "the server is busy"}, Load())
+        run(Host(BUSY, BUSY), Server(), "a", Load(), 1)
+    with pytest.raises(LabError, match="no report: words"):
+        run(Host("", ""), Server(), "a", Load(), 1)
 
 
 def test_arguments_name_direction_streams_and_size():
