@@ -35,6 +35,7 @@ from appliance.control import (
 from appliance.control.errors import SessionNotFound
 from appliance.control.expiry import Expiry
 from appliance.control.idempotency import Idempotency, Once
+from appliance.control.patience import Patience
 from appliance.control.ports import DataPlane, Flows, NodeFacts
 from appliance.control.quota import Quota
 from appliance.control.state import AccountState, State
@@ -86,6 +87,7 @@ class Control:
         self._ticks = Ticks(self._state, self._quota)
         self._expiry = Expiry(self._state)
         self._idempotency = Idempotency(self._state)
+        self._patience = Patience()
 
     async def start(self, *, serve: bool = True) -> None:
         """Load the state, settle what the last process left and install the live sessions' peers.
@@ -98,6 +100,7 @@ class Control:
     async def run(self) -> None:
         """The timers, settling and expiry, and the ends of spent accounts. Never returns."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._patience.run)
             nursery.start_soon(self._quota.run)
             nursery.start_soon(self._ticks.run)
             nursery.start_soon(self._expiry.run)
@@ -132,7 +135,7 @@ class Control:
 
         Raises `BadAmount`, `StorageUnavailable`.
         """
-        return await tokens.create(self._state, prepaid_bytes)
+        return await self._patience.with_(lambda: tokens.create(self._state, prepaid_bytes))
 
     async def list_tokens(self) -> list[TokenView]:
         """All tokens, oldest first."""
@@ -140,7 +143,7 @@ class Control:
 
     async def revoke_token(self, token_id: str) -> None:
         """Revoke a token and end its sessions; idempotent. Raises `TokenNotFound`, `StorageUnavailable`."""
-        await tokens.revoke(self._state, token_id)
+        await self._patience.with_(lambda: tokens.revoke(self._state, token_id))
 
     async def ensure_operator_token(self, state_dir: Path) -> OperatorToken:
         """The token in `state_dir`/operator.token, made and written there when there is none that works."""
@@ -167,12 +170,16 @@ class Control:
         With `once` it is the same session for the same key and body, however often it is asked for.
         """
         owner = self._account(account)
-        try:
-            if once is not None:
-                return await self._idempotency.create(owner, region, client_public_key, once)
-            return await creating.create(self._state, owner, region, client_public_key)
-        finally:
-            self._expiry.session_made()
+
+        async def make() -> CreatedSession:
+            try:
+                if once is not None:
+                    return await self._idempotency.create(owner, region, client_public_key, once)
+                return await creating.create(self._state, owner, region, client_public_key)
+            finally:
+                self._expiry.session_made()
+
+        return await self._patience.with_(make)
 
     async def session(self, account: Account | None, session_id: str) -> SessionView:
         """One session of this account; `account` None is the operator. Raises `SessionNotFound`."""
@@ -186,9 +193,13 @@ class Control:
         `StorageUnavailable`.
         """
         owner = None if account is None else self._account(account)
-        if sessions.owned_live(self._state, owner, session_id):
-            await ending.end(self._state, session_id, reason)
-        return await sessions.view(self._state, owner, session_id)
+
+        async def end() -> SessionView:
+            if sessions.owned_live(self._state, owner, session_id):
+                await ending.end(self._state, session_id, reason)
+            return await sessions.view(self._state, owner, session_id)
+
+        return await self._patience.with_(end)
 
     async def usage(self, account: Account) -> UsageView:
         """The account's two windows."""
