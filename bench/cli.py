@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import aead, cpu, handshake, latency, rows, suite, tunnel
+from bench import aead, cpu, handshake, latency, pps, rows, suite, tunnel
 from bench.process import LabError
 from bench.registry import Bench, whole_number
 from bench.rows import Row, Verdict
@@ -32,6 +32,7 @@ BENCHES: tuple[Bench, ...] = (
     aead.BENCH,
     tunnel.BENCH,
     cpu.BENCH,
+    pps.BENCH,
     latency.BENCH,
     handshake.BENCH,
 )  # fmt: skip

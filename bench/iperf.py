@@ -55,18 +55,18 @@ class Server:
     """`iperf3 -s` on a host, kept running; a client may come again and again."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        self.host = host
         self._process = self._start()
 
     def _start(self) -> Process:
-        process = self._host.start("iperf3", "-s", "-p", str(PORT))
-        wait_for(lambda: self._host.listens(PORT), "iperf3 server listens")
+        process = self.host.start("iperf3", "-s", "-p", str(PORT))
+        wait_for(lambda: self.host.listens(PORT), "iperf3 server listens")
         return process
 
     def restart(self) -> None:
         """A server whose client vanished may stay busy with it: take a new one."""
         self._process.kill()
-        wait_for(lambda: not self._host.listens(PORT), "the old iperf3 server is gone")
+        wait_for(lambda: not self.host.listens(PORT), "the old iperf3 server is gone")
         self._process = self._start()
 
 

@@ -12,6 +12,7 @@ import pytest
 from bench import cpu, iperf
 from bench.cpu import MEASURES, Cipher, busy_seconds, cost, process_seconds
 from bench.iperf import Load
+from tests.bench.stand_ins import FakeLab
 
 
 def test_a_process_s_time_is_that_of_all_its_threads_and_of_nobody_else():
@@ -126,11 +127,3 @@ def test_what_the_cipher_adds_is_ours_less_the_build_without(monkeypatch):
 
 def test_sealing_and_opening_alone_costs_something():
     assert 0 < Cipher().sample() < 100
-
-
-class FakeLab:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
