@@ -3,10 +3,10 @@
 This is the only module that imports `api`. The order of a start: all checks (`startup.py`), the TUN, the
 data plane, the sessions that lived before, then the network opens (rules before the interface comes up),
 then the listeners, then the ready line. The order of a stop: listeners, pump, settle, network, each
-shielded and with a deadline, so that Ctrl-C and SIGTERM end within five seconds whatever hangs.
+shielded and with a deadline, so that Ctrl-C and SIGTERM end within five seconds whatever hangs (`apart.py`).
 
-Pump, store and device are vital: when one fails the exit ends. API, control socket and operator socket
-are started again with back-off (`supervise.py`).
+Pump, store and device are vital: when one fails the exit ends in the same order. API, control socket and
+operator socket are started again with back-off (`supervise.py`). docs/operating.md says what is seen of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import logging
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -27,6 +26,7 @@ from api import listener, tls
 from api.app import create_app
 from api.origin import Proxies
 from appliance import log, operator
+from appliance.apart import LastResort, run_apart
 from appliance.clock import boottime_ns, wall_seconds
 from appliance.config import UpConfig
 from appliance.control.door import Control
@@ -54,8 +54,6 @@ from appliance.watchdog import feed_watchdog
 _log = logging.getLogger("sallyport.main")
 
 _LISTENERS_SECONDS = 2.2
-_SETTLE_SECONDS = 1.0
-_STOP_SECONDS = 4.7
 
 
 def up(config: UpConfig) -> int:
@@ -63,17 +61,23 @@ def up(config: UpConfig) -> int:
     log.setup(config.log_level, sys.stderr)
     try:
         with ExitStack() as stack:
+            last_resort = LastResort()
+            stack.callback(last_resort.cancel)  # first in, last out
             warnings = stack.enter_context(RecentWarnings.kept())
             certificate = tls.certificate(config.tls_certificate, config.tls_key)
             prepared = prepare(config, listener.bind, stack)
-            trio.run(_Exit(config, prepared, stack, warnings, certificate).run)
+            life = _Exit(config, prepared, stack, warnings, certificate, last_resort)
+            run_apart(life.run, on_signal=last_resort.begin)
     except BaseException as failure:
-        cause = cause_of(failure)
-        if isinstance(cause, KeyboardInterrupt):
-            return 0
-        if isinstance(cause, UserError):
-            raise cause from None
-        raise _unexpected(cause) from cause
+        match cause_of(failure):
+            case KeyboardInterrupt():
+                return 0
+            case UserError() as cause:
+                raise cause from None
+            case StoreFailed() as cause:
+                raise StateError(f"the database in {config.state_dir} cannot be used: {cause}") from None
+            case cause:
+                raise _unexpected(cause) from cause
     return 0
 
 
@@ -89,8 +93,7 @@ def _unexpected(failure: BaseException) -> UserError:
 async def _settle(control: Control) -> None:
     """The last entry in the ledger. A failure costs nothing: the counters stay for the next start."""
     try:
-        with trio.move_on_after(_SETTLE_SECONDS):
-            await control.settle()
+        await control.settle()
     except StorageUnavailable as failure:
         event(_log, logging.ERROR, "the ledger did not take the last counts", error=str(failure))
 
@@ -105,14 +108,17 @@ class _Exit:
         stack: ExitStack,
         warnings: RecentWarnings,
         certificate: tls.Certificate | None,
+        last_resort: LastResort,
     ) -> None:
         self._config = config
         self._warnings = warnings
         self._prepared = prepared
         self._stack = stack
-        self._stopping = trio.Event()
         self._api_down = trio.Event()
         self._ready = False
+        self._putting_back = threading.Lock()
+        self._last_resort = last_resort
+        last_resort.put_back = self._put_back
         self._certificate = certificate
         # Asked now: the sockets close when a stop begins.
         self._api_url = listener.url(prepared.api, secure=certificate is not None)
@@ -120,37 +126,15 @@ class _Exit:
             certificate is not None or config.trusted_proxies
         )
 
-    async def run(self) -> None:
-        """From the checks passed to everything put back."""
-        try:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(self._hear_signals)
-                await self._exist()
-                nursery.cancel_scope.cancel()
-        finally:
-            # What is left is quick; a second Ctrl-C must not cut it short.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
+    async def run(self, stopping: trio.Event) -> None:
+        """From the checks passed to everything put back; an orderly end begins when `stopping` is set."""
+        self._stopping = stopping
+        await self._exist()
 
-    async def _hear_signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            async for _ in signals:
-                if not self._stopping.is_set():
-                    self._stopping.set()
-                    self._end_for_certain()
-
-    def _end_for_certain(self) -> None:
-        """Should an orderly stop hang, a thread that nothing can hang ends the process."""
-
-        def end() -> None:
-            os.write(2, b"sallyport: stopping took too long and was cut short; the next start repairs it\n")
-            os._exit(1)
-
-        timer = threading.Timer(_STOP_SECONDS, end)
-        timer.daemon = True
-        timer.start()
-        self._stack.callback(timer.cancel)
+    def _put_back(self) -> None:
+        """The host's network as it was, by whoever comes first: the orderly end or the last resort."""
+        with self._putting_back:
+            self._prepared.network.undo()
 
     async def _exist(self) -> None:
         config, prepared = self._config, self._prepared
@@ -190,7 +174,7 @@ class _Exit:
         finally:
             with trio.CancelScope(shield=True):
                 await _settle(control)
-                await trio.to_thread.run_sync(prepared.network.undo)
+                await trio.to_thread.run_sync(self._put_back)
 
     async def _check_pool_serves_the_living(self) -> None:
         """A pool without the addresses that clients hold would end their sessions: not by a slip."""
@@ -221,6 +205,8 @@ class _Exit:
         config, prepared = self._config, self._prepared
         try:
             async with trio.open_nursery() as vital:
+                vital.start_soon(self._end_for_certain)
+                vital.start_soon(prepared.store.run)
                 vital.start_soon(self._break_off_start, vital.cancel_scope)
                 await vital.start(device.run)
                 await control.start()
@@ -246,6 +232,13 @@ class _Exit:
         except* StoreFailed as failed:
             reason = cause_of(failed)
             raise StateError(f"the database in {config.state_dir} cannot be used: {reason}") from None
+
+    async def _end_for_certain(self) -> None:
+        """However the end begins, from that moment it has its time."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._last_resort.begin()
 
     async def _break_off_start(self, start: trio.CancelScope) -> None:
         """Whoever stops us before we are ready does not wait until we are."""

@@ -12,7 +12,7 @@ import os
 
 import trio
 
-from appliance.errors import UsageError
+from appliance.errors import UsageError, UserError
 from crypto_ext import (
     DROPS,
     Aead,
@@ -39,6 +39,7 @@ __all__ = [
     "PeerView",
     "Pending",
     "Pump",
+    "PumpFailed",
     "Stats",
     "aead_choice",
     "aead_path",
@@ -46,17 +47,34 @@ __all__ = [
 ]
 
 
+class PumpFailed(UserError):
+    """The loop that moves the packets cannot go on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the packet pump failed: {reason}; what was counted is kept, start it again")
+
+
 async def drive(pump: Pump) -> End:
     """Run the pump until it ends by itself or this task is cancelled; the thread is joined either way.
 
-    Raises OSError for an error of the loop itself. On cancellation the pump is stopped and `Cancelled`
-    goes on its way afterwards.
+    Gives `STOPPED` or `TUN_GONE`; raises `PumpFailed` when the loop cannot go on. On cancellation the pump is
+    stopped and `Cancelled` goes on its way afterwards.
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_when_cancelled, pump)
-        end = await trio.to_thread.run_sync(pump.run, abandon_on_cancel=False)
+        end = await trio.to_thread.run_sync(_run, pump, abandon_on_cancel=False)
         nursery.cancel_scope.cancel()
-    return End(end)
+    return end
+
+
+def _run(pump: Pump) -> End:
+    try:
+        end = End(pump.run())
+    except OSError as failure:
+        raise PumpFailed(os.strerror(failure.errno or 0)) from failure
+    if end is End.UDP_GONE:
+        raise PumpFailed("its UDP sockets are gone")
+    return end
 
 
 async def _stop_when_cancelled(pump: Pump) -> None:

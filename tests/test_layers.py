@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "main": None,
     "cli": None,
     "errors": set(),
+    "apart": set(),
     "clock": set(),
     "log": set(),
     "config": {"config_api", "config_network", "core"},

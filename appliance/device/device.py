@@ -120,7 +120,7 @@ class Device:
     # ---- the loops -------------------------------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled. Raises TunGoneError when the interface is deleted."""
+        """Serve until cancelled. Raises TunGoneError when the interface is deleted, else `PumpFailed`."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hear_upward)
             nursery.start_soon(self._keep_time)
@@ -129,8 +129,6 @@ class Device:
             nursery.cancel_scope.cancel()
         if end is End.TUN_GONE:
             raise TunGoneError
-        if end is not End.STOPPED:
-            raise OSError(errno.EIO, f"the packet pump ended: {end.name}")
 
     def close(self) -> None:
         """Give back what the device opened; the pump must have ended."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 import trio
 
-from appliance.errors import UsageError
+from appliance.errors import UsageError, cause_of
 from appliance.net.tun import PumpOffload
-from appliance.pump import AEAD_PATHS, End, Offload, Pump, aead_choice, aead_path, drive
+from appliance.pump import AEAD_PATHS, End, Offload, Pump, PumpFailed, aead_choice, aead_path, drive
 
 
 @pytest.mark.parametrize("path", ["auto", "portable"])
@@ -81,3 +83,25 @@ def test_a_path_that_is_not_to_be_had_is_a_usage_error(monkeypatch: pytest.Monke
 
 def test_the_network_floor_and_the_pump_mean_the_same_bits() -> None:
     assert {bit.name: bit.value for bit in PumpOffload} == {bit.name: bit.value for bit in Offload}
+
+
+@pytest.mark.parametrize(
+    ("ends", "says"), [(OSError(errno.ENFILE, "x"), "Too many open files"), (End.UDP_GONE, "UDP sockets")]
+)
+async def test_a_loop_that_cannot_go_on_is_one_line(
+    ends: OSError | End, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(_: Pump) -> End:
+        if isinstance(ends, OSError):
+            raise ends
+        return ends
+
+    monkeypatch.setattr(Pump, "run", run)
+    pump = Pump(seed=1)
+    with pytest.raises(ExceptionGroup) as failure:
+        await drive(pump)
+    pump.close()
+    cause = cause_of(failure.value)
+    assert isinstance(cause, PumpFailed)
+    assert says in str(cause)
+    assert "\n" not in str(cause)

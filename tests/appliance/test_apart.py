@@ -1,0 +1,92 @@
+"""Every end comes: of who listens, of who hangs in C or in Python, and with a clean-up that hangs, too."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+LIFE = """
+import sys, threading, time
+import trio
+from appliance import apart
+
+apart.ORDERLY_SECONDS, apart.STOP_SECONDS = 0.3, 0.8
+
+async def main(stopping):
+    print("up", flush=True)
+    how = sys.argv[1]
+    if how == "listens":
+        await stopping.wait()
+        print("orderly", flush=True)
+    elif how == "hangs":
+        threading.Event().wait()
+    elif how == "spins":
+        while True:
+            pass
+    elif how == "raises":
+        raise KeyError("lost")
+
+def put_back():
+    if sys.argv[2] == "hangs":
+        threading.Event().wait()
+    if sys.argv[2] == "raises":
+        raise OSError("no nft")
+    print("put back", flush=True)
+
+resort = apart.LastResort()
+resort.put_back = put_back
+apart.run_apart(main, resort.begin)
+resort.cancel()
+time.sleep(1)
+print("after", flush=True)
+"""
+
+
+def life(how: str, put_back: str = "works", *, signals: int = 1) -> tuple[int, str, str]:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", LIFE, how, put_back],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "up\n"
+        for _ in range(signals):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        said, complaints = process.communicate(timeout=20)
+        return process.returncode, said, complaints
+
+
+@pytest.mark.parametrize("signals", [1, 3])
+def test_who_listens_ends_by_itself_and_the_last_resort_with_it(signals: int) -> None:
+    assert life("listens", signals=signals) == (0, "orderly\nafter\n", "")
+
+
+@pytest.mark.parametrize("how", ["hangs", "spins"])
+def test_who_is_deaf_is_ended_and_the_network_put_back(how: str) -> None:
+    code, said, complaints = life(how)
+    assert (code, said) == (1, "put back\n")
+    assert complaints == (
+        "sallyport: stopping took too long and was cut short; the network is put back, "
+        "what was counted is kept\n"
+    )
+
+
+@pytest.mark.parametrize("put_back", ["hangs", "raises"])
+def test_even_a_clean_up_that_cannot_end_ends(put_back: str) -> None:
+    code, said, complaints = life("hangs", put_back)
+    assert (code, said) == (1, "")
+    last = "sallyport: stopping took too long and was cut short; the next start repairs it"
+    assert complaints.splitlines()[-1] == last
+
+
+def test_a_failure_comes_out_where_it_was_begun() -> None:
+    code, said, complaints = life("raises", signals=0)
+    assert (code, said) == (1, "")
+    assert "KeyError: 'lost'" in complaints.splitlines()[-1]
