@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -130,7 +131,7 @@ def version(program: Path) -> str:
 
 
 def machine(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
-    """Where this was measured, and what was compared."""
+    """When and where this was measured, and what was compared."""
     model = "unknown"
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -141,6 +142,7 @@ def machine(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         pass
     ours, peer = (version(options.ours), version(options.peer)) if bench.compares else bench.sides
     return {
+        "date": datetime.now(UTC).date().isoformat(),
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),
         "kernel": platform.release(),
@@ -179,5 +181,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         print(rows.table(found))
     if options.check:
+        for line in rows.complaints(found):
+            _say(line)
         return int(rows.verdict(found))
     return int(Verdict.FAILS) if any(row.failed for row in found) else 0

@@ -22,7 +22,7 @@ from bench.tunnel import bare_rounds
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 5301
-SIZES_BYTES = (64, 512, 1300)
+SIZES_BYTES = (64, 256, 512, 1024, 1300)
 JUDGED_BYTES = (64, 1300)
 GATE, AIM = 3.0, 4.5
 UNIT = "packets/s"
@@ -83,7 +83,7 @@ def measure(ours: Path, peer: Path, runs: int, seconds: float, say: Say) -> list
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=whole_number(1), default=2, help="length of a run (default: 2)")
+    parser.add_argument("--seconds", type=whole_number(1), default=1, help="length of a run (default: 1)")
 
 
 def _run(options: argparse.Namespace, say: Say) -> list[Row]:

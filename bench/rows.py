@@ -70,6 +70,10 @@ class Row:
             raise ValueError(f"{self.name}: a gate or a bound, not both")
 
     @property
+    def title(self) -> str:
+        return f"{self.bench}: {self.name}" if self.bench else self.name
+
+    @property
     def measured(self) -> bool:
         return bool(self.ours and (self.peer or self.bound is not None))
 
@@ -157,6 +161,15 @@ def verdict(rows: Sequence[Row]) -> Verdict:
     return Verdict.HOLDS
 
 
+def complaints(rows: Sequence[Row]) -> list[str]:
+    """One line for each gate that does not hold or cannot be judged."""
+    return [
+        f"{row.title}: {'too noisy to judge' if row.too_noisy else 'the gate does not hold'}"
+        for row in rows
+        if row.too_noisy or row.holds is False
+    ]
+
+
 def report(bench: str, machine: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
     """The JSON object of a bench."""
     return {"bench": bench, "machine": machine, "rows": [row.as_json() for row in rows]}
@@ -170,8 +183,7 @@ def table(rows: Sequence[Row]) -> str:
         shown = row.as_json()
         absolute = row.bound is not None
         lines.append((
-            f"{row.bench}: {row.name}" if row.bench else row.name,
-            _short(shown["ours"]), _short(shown["peer"]), _short(shown["limit"]), row.unit,
+            row.title, _short(shown["ours"]), _short(shown["peer"]), _short(shown["limit"]), row.unit,
             "-" if shown["ratio"] is None else f"{shown['ratio']:.2f} x",
             "-" if shown["spread"] is None else f"{100 * shown['spread']:.0f} %",
             _mark(row.bound if absolute else row.gate, absolute), _mark(row.aim, absolute),

@@ -31,8 +31,8 @@ class Measure:
 
     name: str
     load: Load
-    gate: float
-    aim: float
+    gate: float | None = None
+    aim: float | None = None
 
 
 TOPOLOGIES: dict[str, tuple[Measure, ...]] = {
@@ -43,7 +43,9 @@ TOPOLOGIES: dict[str, tuple[Measure, ...]] = {
     ),
     "exit": (
         Measure("exit download tcp 1 stream", Load(streams=1, reverse=True), 2.8, 3.5),
+        Measure("exit download tcp 2 streams", Load(streams=2, reverse=True)),
         Measure("exit download tcp 4 streams", Load(streams=4, reverse=True), 2.8, 3.5),
+        Measure("exit download tcp 8 streams", Load(streams=8, reverse=True)),
         Measure("exit download udp 1300 B", Load(udp_bytes=UDP_BYTES, reverse=True), 3.0, 4.5),
         Measure("exit upload tcp 1 stream", Load(streams=1), 2.8, 3.5),
         Measure("exit upload tcp 4 streams", Load(streams=4), 2.8, 3.5),

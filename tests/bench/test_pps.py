@@ -33,7 +33,8 @@ def test_small_and_full_datagrams_are_judged_in_turns(monkeypatch):
     monkeypatch.setattr(pps, "build_pair", lambda lab, program: program or "bare")
     monkeypatch.setattr(pps, "delivered", delivered)
     rows = pps.measure("ours", "peer", 7, 2, lambda line: None)
-    assert {row.name: row.gate for row in rows} == {"udp 64 B": 3.0, "udp 512 B": None, "udp 1300 B": 3.0}
+    assert [row.name for row in rows if row.gate == 3.0] == ["udp 64 B", "udp 1300 B"]
+    assert len(rows) == 5
     assert all(row.ratio == 4.0 and len(row.limit) == 3 for row in rows)
     assert [who for size, who in turns if size == 64 and who != "bare"] == ["ours", "peer"] * 7
 

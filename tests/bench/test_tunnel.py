@@ -17,7 +17,10 @@ class FakeRoad:
 
 
 def test_every_row_has_the_gate_and_the_aim_of_its_topology_and_protocol():
-    marks = {(m.name.split()[0], m.load.unit): (m.gate, m.aim) for ms in TOPOLOGIES.values() for m in ms}
+    marks = {
+        (m.name.split()[0], m.load.unit): (m.gate, m.aim)
+        for ms in TOPOLOGIES.values() for m in ms if m.load.streams in (1, 4)
+    }  # fmt: skip
     assert marks == {
         ("pair", "Gb/s"): (3.0, 3.8),
         ("pair", "packets/s"): (3.0, 4.5),
@@ -30,7 +33,9 @@ def test_every_load_in_both_topologies_and_the_exit_both_ways():
     assert [m.load for m in TOPOLOGIES["pair"]] == [Load(1), Load(4), Load(udp_bytes=1300)]
     exits = [m.load for m in TOPOLOGIES["exit"]]
     assert [load for load in exits if not load.reverse] == [m.load for m in TOPOLOGIES["pair"]]
-    assert len([load for load in exits if load.reverse]) == 3
+    down = [load for load in exits if load.reverse]
+    assert [load.streams for load in down if not load.udp_bytes] == [1, 2, 4, 8]
+    assert Load(udp_bytes=1300, reverse=True) in down
 
 
 def test_runs_are_interleaved_and_the_bare_wires_seen_first_middle_last():

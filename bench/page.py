@@ -1,0 +1,138 @@
+"""The page of the last full run: `python -m bench.page RUN.json`.
+
+RUN.json is what `bench all --json` printed. It becomes docs/performance.json, the pictures beside it
+(plot.py), and the part of docs/performance.md between the two marks; what people wrote around that stays.
+So the page shows what the JSON says and nothing else; a test makes it again and compares. Gates that do
+not hold are named at the end, for each must be explained in the last section of the page.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from bench import plot
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+BEGIN, END = "<!-- bench.page: begin -->", "<!-- bench.page: end -->"
+EXPLAINED = "## Gates that do not hold"
+HEAD = "| | ours | peer | limit | unit | ratio | spread | gate | aim | holds |\n" + "|---" * 10 + "|"
+
+Report = dict[str, Any]
+
+
+def programs(report: Report) -> tuple[str, str]:
+    """Short names of ours and of the peer."""
+    return report["machine"]["ours"].split()[0], report["machine"]["peer"].split()[0]
+
+
+def pictures(report: Report) -> dict[str, str]:
+    """SVG by file name."""
+    return {f"performance-{name}.svg": plot.svg(chart) for name, chart in _drawn(report)}
+
+
+def block(report: Report) -> str:
+    """The generated part of the page."""
+    machine, rows = report["machine"], report["rows"]
+    failing = [row for row in rows if row["holds"] is False]
+    judged = sum(row["holds"] is not None for row in rows)
+    parts = [
+        f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python"
+        f" {machine['python']}: {machine['ours']} against {machine['peer']}.",
+        f"Of {judged} gates {judged - len(failing)} hold"
+        + (": all." if not failing else ". Not these: " + "; ".join(_name(row) for row in failing) + "."),
+        *(f"![{chart.title}](performance-{name}.svg)" for name, chart in _drawn(report)),
+    ]
+    for bench, of_it in groupby(rows, key=lambda row: row["bench"]):
+        parts.append(f"### {bench}\n\n{HEAD}\n" + "\n".join(line(row) for row in of_it))
+    return "\n\n".join(parts)
+
+
+def _drawn(report: Report) -> list[tuple[str, plot.Chart]]:
+    found = plot.charts(report["rows"], programs(report)).items()
+    return [(name, chart) for name, chart in found if chart.points]
+
+
+def _name(row: Report) -> str:
+    return f"{row['bench']}: {row['name']}"
+
+
+def line(row: Report) -> str:
+    """A row of the table."""
+    absolute = row["bound"] is not None
+    holds = {True: "yes", False: "**no**", None: ""}[row["holds"]]
+    cells = [
+        row["name"], *(_figure(row[key]) for key in ("ours", "peer", "limit")), row["unit"],
+        "" if row["ratio"] is None else f"{row['ratio']:.2f} x",
+        "" if row["spread"] is None else f"{100 * row['spread']:.0f} %",
+        _mark(row["bound"] if absolute else row["gate"], absolute), _mark(row["aim"], absolute), holds,
+    ]  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _mark(value: float | None, absolute: bool) -> str:
+    if value is None:
+        return ""
+    return f"{value:,g}" if absolute else f"{value:g} x"
+
+
+def rewritten(page: str, report: Report) -> str:
+    """The page with its generated part made anew."""
+    before, mark, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (mark and end):
+        raise ValueError(f"the page has no {BEGIN} ... {END}")
+    return f"{before}{BEGIN}\n\n{block(report)}\n\n{END}{after}"
+
+
+def unexplained(page: str, report: Report) -> list[str]:
+    """Gates that do not hold and that the page does not speak of."""
+    words = page.partition(EXPLAINED)[2]
+    return [_name(row) for row in report["rows"] if row["holds"] is False and row["name"] not in words]
+
+
+def text_of(report: Report) -> str:
+    return json.dumps(report, indent=2) + "\n"
+
+
+def write(report: Report, docs: Path) -> list[str]:
+    """All files of the page; gives the gates that it must still explain."""
+    page = docs / "performance.md"
+    text = rewritten(page.read_text(), report)
+    drawn = pictures(report)
+    for name, picture in drawn.items():
+        (docs / name).write_text(picture)
+    (docs / "performance.json").write_text(text_of(report))
+    page.write_text(text)
+    return unexplained(text, report)
+
+
+def main(argv: Sequence[str]) -> int:
+    if len(argv) != 1:
+        print("usage: python -m bench.page RUN.json   (what bench all --json printed)", file=sys.stderr)
+        return 2
+    try:
+        report = json.loads(Path(argv[0]).read_text())
+        if report["bench"] != "all":
+            raise ValueError(f"a report of {report['bench']}, not of all")
+        missing = write(report, DOCS)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"bench.page: {argv[0]}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    for name in missing:
+        print(f"not explained under {EXPLAINED!r}: {name}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,76 @@
+"""The page of the last full run: made from the JSON, and nobody's words are lost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench import page
+from bench.rows import Row, report
+
+MACHINE = {
+    "date": "2026-01-02", "cpu": "A cpu", "cores": 2, "kernel": "6.1", "python": "3.11",
+    "ours": "sallyport-wg 0.1.0", "peer": "wireguard-go v0.0.1",
+}  # fmt: skip
+ROWS = [
+    Row("udp 64 B", "packets/s", "higher", (1e6,), (1e5,), (2e6,), 3.0, 4.5, bench="pps"),
+    Row("exit download tcp 1 stream", "Gb/s", "higher", (5.0,), (4.0,), (), 2.8, 3.5, bench="tunnel"),
+    Row("create p99", "ms", "lower", (12.0,), bound=50, aim=20, bench="api"),
+    Row("avx512 seal", "MB/s", "higher", (), gate=3.5, bench="aead"),
+]
+BEFORE = f"# Performance\n\nwords\n\n{page.BEGIN}\nold\n{page.END}\n\nmore words\n\n{page.EXPLAINED}\n"
+
+
+@pytest.fixture
+def full():
+    return report("all", MACHINE, ROWS)
+
+
+def test_the_generated_part_is_made_anew_and_the_rest_stays(full):
+    text = page.rewritten(BEFORE, full)
+    assert text.startswith("# Performance\n\nwords\n")
+    assert text.endswith(f"{page.END}\n\nmore words\n\n{page.EXPLAINED}\n")
+    assert "\nold\n" not in text
+    assert page.rewritten(text, full) == text
+    with pytest.raises(ValueError, match="has no"):
+        page.rewritten("# Performance\n", full)
+
+
+def test_each_row_is_a_line_with_its_gate_and_its_verdict(full):
+    text = page.block(full)
+    assert "2026-01-02, A cpu, 2 cores" in text
+    assert "Of 3 gates 2 hold. Not these: tunnel: exit download tcp 1 stream." in text
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    of = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in lines}
+    assert of["udp 64 B"] == [
+        "1,000,000", "100,000", "2,000,000", "packets/s", "10.00 x", "0 %", "3 x", "4.5 x", "yes",
+    ]  # fmt: skip
+    assert of["exit download tcp 1 stream"][-1] == "**no**"
+    assert of["create p99"] == ["12", "", "", "ms", "", "0 %", "50", "20", "yes"]
+    assert of["avx512 seal"] == ["", "", "", "MB/s", "", "", "3.5 x", "", ""]
+
+
+def test_a_gate_that_does_not_hold_must_be_spoken_of(full):
+    assert page.unexplained(BEFORE, full) == ["tunnel: exit download tcp 1 stream"]
+    assert page.unexplained(BEFORE + "`exit download tcp 1 stream`: because\n", full) == []
+
+
+def test_files_are_written_side_by_side(full, tmp_path):
+    (tmp_path / "performance.md").write_text(BEFORE)
+    assert page.write(full, tmp_path) == ["tunnel: exit download tcp 1 stream"]
+    assert json.loads((tmp_path / "performance.json").read_text()) == full
+    text = (tmp_path / "performance.md").read_text()
+    for name in ("performance-sizes.svg", "performance-streams.svg"):
+        assert f"]({name})" in text
+        assert (tmp_path / name).read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"bench": "tunnel"}'])
+def test_what_is_no_report_of_all_is_one_line_and_1(text, tmp_path, capsys):
+    run = tmp_path / "run.json"
+    run.write_text(text)
+    assert page.main([str(run)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert page.main([str(tmp_path / "none")]) == 1
+    assert page.main([]) == 2
