@@ -12,7 +12,10 @@ need() { # pairs PROGRAM=PACKAGE
 need_for() { # sub-command
     case $1 in
     up) need nft=nftables ;;
-    bench) need nft=nftables ip=iproute2 wg=wireguard-tools wireguard-go=wireguard-go iperf3=iperf3 ;;
+    bench)
+        need nft=nftables ip=iproute2 wg=wireguard-tools wireguard-go=wireguard-go iperf3=iperf3 \
+            curl=curl ping=iputils-ping
+        ;;
     test)
         need nft=nftables ip=iproute2 wg=wireguard-tools wireguard-go=wireguard-go iperf3=iperf3 \
             tcpdump=tcpdump curl=curl conntrack=conntrack ping=iputils-ping sysctl=procps \

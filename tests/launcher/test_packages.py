@@ -73,7 +73,7 @@ def test_no_apt_get_at_all(root: Checkout) -> None:
 
 def test_a_user_without_sudo_is_told_the_names(checkout: Checkout) -> None:
     checkout.tool("id", "echo 1000")
-    for name in ("ip", "wg", "wireguard-go", "iperf3"):
+    for name in ("ip", "wg", "wireguard-go", "iperf3", "curl", "ping"):
         checkout.tool(name, "")
     log = fake_apt(checkout, install="exit 0")
     _, (line,) = checkout.run("bench", "tunnel", code=3)
@@ -83,7 +83,7 @@ def test_a_user_without_sudo_is_told_the_names(checkout: Checkout) -> None:
 
 def test_a_user_s_packages_come_through_sudo(checkout: Checkout) -> None:
     checkout.tool("id", "echo 1000")
-    for name in ("ip", "wg", "wireguard-go", "iperf3"):
+    for name in ("ip", "wg", "wireguard-go", "iperf3", "curl", "ping"):
         checkout.tool(name, "")
     log = fake_apt(checkout, install=f'cp /bin/true "{checkout.tools}/nft"')
     checkout.tool("sudo", f'echo sudo >>"{log}"; exec "$@"')
