@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import aead, cpu, handshake, latency, pps, rows, suite, tunnel
+from bench import aead, cpu, handshake, idle, latency, memory, pps, rows, suite, tunnel
 from bench.process import LabError
 from bench.registry import Bench, whole_number
 from bench.rows import Row, Verdict
@@ -36,6 +36,8 @@ BENCHES: tuple[Bench, ...] = (
     pps.BENCH,
     latency.BENCH,
     handshake.BENCH,
+    memory.BENCH,
+    idle.BENCH,
 )  # fmt: skip
 
 

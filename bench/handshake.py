@@ -30,13 +30,13 @@ from appliance.core.noise import Identity, Pairing, create_initiation
 from appliance.core.peer import Peer
 from appliance.core.tai64n import encode, wall_tick
 from bench import wireguard
+from bench.cpu import process_seconds
 from bench.initiator import Task, as_line
 from bench.lab import Host, Lab
 from bench.process import LabError
 from bench.registry import Bench, Say
 from bench.roads import LISTEN_PORT
 from bench.rows import Row
-from bench.threads import ran_seconds
 
 ROOT = Path(__file__).resolve().parent.parent
 SLICES = 40
@@ -142,12 +142,12 @@ class Program:
             rounds=rounds,
             start_tick=wall_tick(time.time_ns()),
         )
-        before = ran_seconds(self._interface.process.pid)
+        before = process_seconds(self._interface.process.pid)
         words = (sys.executable, "-P", "-m", "bench.initiator")
         done = self._host.run(
             *words, input_text=as_line(task), cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, seconds=120
         )
-        spent = ran_seconds(self._interface.process.pid) - before
+        spent = process_seconds(self._interface.process.pid) - before
         answered = int(done.stdout)
         if answered < CROWD * rounds:
             raise LabError(f"only {answered} of {CROWD * rounds} handshakes answered")
