@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.rows import Row, Verdict, report, spread, table, verdict
+from bench.rows import Row, Verdict, complaints, report, spread, table, verdict
 
 KEYS = ["name", "unit", "better", "ours", "peer", "limit", "ratio", "spread", "gate", "bound", "aim", "holds"]
 
@@ -159,3 +160,11 @@ def test_rows_of_several_benches_name_theirs_first():
     it = Row("a", "ms", "lower", (1.0,), bench="idle")
     assert next(iter(it.as_json())) == "bench"
     assert "idle: a" in table([it])
+
+
+def test_each_gate_that_does_not_hold_or_cannot_be_judged_is_named():
+    bad, noisy = row([1.0, 1.1], [2.0, 2.1]), row([1.0, 2.0], [1.0, 2.0])
+    assert complaints([row([2.0], [1.0]), replace(bad, bench="tunnel"), noisy]) == [
+        "tunnel: a row: the gate does not hold",
+        "a row: too noisy to judge",
+    ]
