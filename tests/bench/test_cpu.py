@@ -10,8 +10,11 @@ import time
 import pytest
 
 from bench import cpu, iperf
+from bench.cli import OURS
 from bench.cpu import MEASURES, Cipher, busy_seconds, cost, process_seconds
 from bench.iperf import Load
+from bench.lab import Lab
+from bench.roads import build_pair
 from tests.bench.stand_ins import FakeLab
 
 
@@ -127,3 +130,13 @@ def test_what_the_cipher_adds_is_ours_less_the_build_without(monkeypatch):
 
 def test_sealing_and_opening_alone_costs_something():
     assert 0 < Cipher().sample() < 100
+
+
+@pytest.mark.netns
+def test_a_real_run_costs_both_daemons_something():
+    with Lab() as lab:
+        road = build_pair(lab, OURS)
+        found = cost(road, [road.near, road.far], Load(), 1)
+        one = cost(road, [road.near], Load(), 1)
+        assert 0 < one.daemons
+        assert 0 < found.daemons < found.machine
