@@ -96,9 +96,10 @@ def rewritten(page: str, report: Report) -> str:
 
 
 def unexplained(page: str, report: Report) -> list[str]:
-    """Gates that do not hold and that the page does not speak of."""
+    """Gates that do not hold and that the last section of the page does not name, as `bench: row`."""
     words = page.partition(EXPLAINED)[2]
-    return [_name(row) for row in report["rows"] if row["holds"] is False and row["name"] not in words]
+    failing = [_name(row) for row in report["rows"] if row["holds"] is False]
+    return [name for name in failing if f"`{name}`" not in words]
 
 
 def text_of(report: Report) -> str:

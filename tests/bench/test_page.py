@@ -53,7 +53,7 @@ def test_each_row_is_a_line_with_its_gate_and_its_verdict(full):
 
 def test_a_gate_that_does_not_hold_must_be_spoken_of(full):
     assert page.unexplained(BEFORE, full) == ["tunnel: exit download tcp 1 stream"]
-    assert page.unexplained(BEFORE + "`exit download tcp 1 stream`: because\n", full) == []
+    assert page.unexplained(BEFORE + "`tunnel: exit download tcp 1 stream`: because\n", full) == []
 
 
 def test_files_are_written_side_by_side(full, tmp_path):
@@ -74,3 +74,12 @@ def test_what_is_no_report_of_all_is_one_line_and_1(text, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
     assert page.main([str(tmp_path / "none")]) == 1
     assert page.main([]) == 2
+
+
+def test_the_stored_page_and_pictures_are_what_the_stored_report_says():
+    stored = json.loads((page.DOCS / "performance.json").read_text())
+    text = (page.DOCS / "performance.md").read_text()
+    assert page.rewritten(text, stored) == text, "run: python -m bench.page docs/performance.json"
+    for name, picture in page.pictures(stored).items():
+        assert (page.DOCS / name).read_text() == picture
+    assert page.unexplained(text, stored) == []
