@@ -1,9 +1,9 @@
 """The control socket of an interface: /var/run/wireguard/NAME.sock, as `wg` expects it.
 
 Each client has a task of its own and every read and write a deadline, so one that is slow or stuck
-blocks nobody. A request is read up to its blank line before any of it is parsed: after an error the
-connection is in step for the next request. The words are `core/uapi_text.py`'s, the deeds
-`device/configure.py`'s.
+blocks nobody; when there are too many, the one that has said nothing for longest makes room. A request is
+read up to its blank line before any of it is parsed: after an error the connection is in step for the next
+request. The words are `core/uapi_text.py`'s, the deeds `device/configure.py`'s.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class UapiServer:
         self._name = name
         self._guarded = guarded
         self._lock = trio.Lock()
+        # Those who are connected, in the order in which they last finished a request.
+        self._clients: dict[trio.CancelScope, None] = {}
         self._listener: socket.socket | None = None
         self._file: tuple[int, int] | None = None
 
@@ -95,24 +97,34 @@ class UapiServer:
     async def run(self) -> None:
         """Serve until cancelled."""
         assert self._listener is not None, "open() first"
-        limit = trio.CapacityLimiter(_CLIENTS)
         listener = trio.socket.from_stdlib_socket(self._listener.dup())
         with listener:
             async with trio.open_nursery() as nursery:
                 while True:
                     client, _ = await listener.accept()
-                    nursery.start_soon(self._serve, trio.SocketStream(client), limit)
+                    stream, scope = trio.SocketStream(client), trio.CancelScope()
+                    if len(self._clients) >= _CLIENTS:
+                        silent = next(iter(self._clients))
+                        del self._clients[silent]
+                        silent.cancel()
+                    self._clients[scope] = None
+                    nursery.start_soon(self._serve, stream, scope)
 
-    async def _serve(self, stream: trio.SocketStream, limit: trio.CapacityLimiter) -> None:
-        async with stream, limit:
-            try:
-                await self._requests(_Requests(stream), stream)
-            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-                return  # the client went away, or was stuck
-            except UapiError as broken:
-                event(_log, logging.DEBUG, "control connection closed", why=str(broken))
+    async def _serve(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+        try:
+            async with stream:
+                with scope:
+                    await self._requests(_Requests(stream), stream, scope)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            return  # the client went away, or was stuck
+        except UapiError as broken:
+            event(_log, logging.DEBUG, "control connection closed", why=str(broken))
+        finally:
+            self._clients.pop(scope, None)
 
-    async def _requests(self, requests: _Requests, stream: trio.SocketStream) -> None:
+    async def _requests(
+        self, requests: _Requests, stream: trio.SocketStream, scope: trio.CancelScope
+    ) -> None:
         while (request := await requests.next()) is not None:
             operation, *lines = request
             if operation == "get=1" and not lines:
@@ -122,12 +134,15 @@ class UapiServer:
                 await _send(stream, f"errno={-await self._set(lines)}\n\n")
             else:
                 return
+            if self._clients.pop(scope, self) is None:
+                self._clients[scope] = None  # the last to have to go
 
     async def _set(self, lines: list[str]) -> int:
         try:
             change = parse_set_untrusted(lines)
-            async with self._lock:
-                await apply(self._device, change, guarded=self._guarded)
+            with trio.CancelScope(shield=True):  # all of it or nothing, whoever has to make room
+                async with self._lock:
+                    await apply(self._device, change, guarded=self._guarded)
         except UapiError as refused:
             event(_log, logging.INFO, "set refused", interface=self._name, why=str(refused))
             return refused.errno

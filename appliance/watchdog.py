@@ -22,11 +22,17 @@ async def feed_watchdog(device: Device) -> None:
     interval_seconds = watchdog_interval_seconds()
     if interval_seconds is None:
         return
+    hangs = False
     while True:
         with trio.move_on_after(interval_seconds) as patience:
             await device.pump_answers()
         if patience.cancelled_caught:
-            event(_log, logging.ERROR, "the packet pump does not answer", waited_seconds=interval_seconds)
+            if not hangs:
+                event(_log, logging.ERROR, "the packet pump does not answer", waited_seconds=interval_seconds)
+            hangs = True
             continue
+        if hangs:
+            event(_log, logging.WARNING, "the packet pump answers again")
+        hangs = False
         notify("WATCHDOG=1")
         await trio.sleep(interval_seconds)

@@ -16,10 +16,10 @@ static struct {
 
 void sp_fault_set(int kind, int error, int skip, int times)
 {
-    faults[kind].error = error;
     faults[kind].skip = skip;
     faults[kind].times = times;
     faults[kind].hits = 0;
+    __atomic_store_n(&faults[kind].error, error, __ATOMIC_SEQ_CST);
 }
 
 int sp_fault_hits(int kind)
@@ -39,6 +39,11 @@ static int fails(int kind)
     if (faults[kind].times > 0)
         faults[kind].times--;
     faults[kind].hits++;
+    if (__atomic_load_n(&faults[kind].error, __ATOMIC_SEQ_CST) == SP_FAULT_HANGS) {
+        while (__atomic_load_n(&faults[kind].error, __ATOMIC_SEQ_CST) == SP_FAULT_HANGS)
+            usleep(10000);
+        return 0;
+    }
     errno = faults[kind].error;
     return 1;
 }
@@ -101,5 +106,6 @@ ssize_t sp_sys_tun_write(int fd, const struct iovec *iov, size_t n, int joined)
 
 int sp_sys_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 {
+    FAIL_IF(fails(SP_FAULT_POLL));
     return poll(fds, n, timeout_ms);
 }

@@ -29,8 +29,11 @@ enum sp_fault {
     SP_FAULT_TUN_READ,
     SP_FAULT_TUN_WRITE,
     SP_FAULT_TUN_WRITE_JOINED,
+    SP_FAULT_POLL,
     SP_FAULT_KINDS
 };
+/* Instead of an errno: the call hangs until its fault is set anew. */
+enum { SP_FAULT_HANGS = -1 };
 /* After `skip` more calls of that kind, the next `times` (-1: all) fail with that errno. */
 void sp_fault_set(int kind, int error, int skip, int times);
 int sp_fault_hits(int kind); /* how many calls were made to fail since sp_fault_set */

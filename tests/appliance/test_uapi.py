@@ -111,6 +111,20 @@ async def test_a_stuck_client_blocks_nobody(tmp_path: Path) -> None:
         assert await ask_once(path, "get=1") == "errno=0\n\n"
 
 
+async def test_when_there_are_too_many_the_silent_make_room(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, path), AsyncExitStack() as clients:
+        silent = [await clients.enter_async_context(connected(path)) for _ in range(70)]
+        assert await ask_once(path, "get=1") == "errno=0\n\n"
+        with trio.fail_after(10):
+            assert await silent[0].receive_some() == b""
+        # Whoever asks now and then stays, however many come.
+        steady = await clients.enter_async_context(connected(path))
+        for _ in range(70):
+            assert await ask(steady, "get=1") == "errno=0\n\n"
+            await clients.enter_async_context(connected(path))
+        assert await ask(steady, "get=1") == "errno=0\n\n"
+
+
 async def test_a_guarded_interface_says_eperm(tmp_path: Path) -> None:
     async with serving(tmp_path, guarded=True) as (_, path):
         assert await ask_once(path, "set=1", "replace_peers=true") == "errno=-1\n\n"

@@ -21,7 +21,9 @@ async def test_without_systemd_it_returns_at_once(monkeypatch: pytest.MonkeyPatc
             await feed_watchdog(side.device)
 
 
-async def test_fed_only_while_the_pump_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fed_only_while_the_pump_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager:
         manager.bind(path)
@@ -35,6 +37,7 @@ async def test_fed_only_while_the_pump_answers(tmp_path: Path, monkeypatch: pyte
                     await trio.lowlevel.wait_readable(manager)
                     assert manager.recv(100) == b"WATCHDOG=1"
             # A pump that hears no ping stands for one that hangs.
+            ping = side.device.pump.ping
             monkeypatch.setattr(side.device.pump, "ping", lambda: None)
             await trio.sleep(0.2)
             while True:
@@ -45,4 +48,10 @@ async def test_fed_only_while_the_pump_answers(tmp_path: Path, monkeypatch: pyte
             with trio.move_on_after(0.5) as patience:
                 await trio.lowlevel.wait_readable(manager)
             assert patience.cancelled_caught
+            monkeypatch.setattr(side.device.pump, "ping", ping)
+            with trio.fail_after(10):
+                await trio.lowlevel.wait_readable(manager)
             nursery.cancel_scope.cancel()
+    # Said once each, however long it lasts.
+    said = [record.message for record in caplog.records]
+    assert said == ["the packet pump does not answer", "the packet pump answers again"]

@@ -29,6 +29,10 @@ class Fault(IntEnum):
     TUN_READ = 4
     TUN_WRITE = 5
     TUN_WRITE_JOINED = 6
+    POLL = 7
+
+
+HANGS = -1  # SP_FAULT_HANGS, instead of an errno
 
 
 DECLARE = """

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import threading
+import time
 from collections.abc import Callable
 
-from tests.crypto_ext.conftest import Fault
+from crypto_ext import Pump
+from tests.crypto_ext.conftest import HANGS, Fault
 from tests.crypto_ext.rig import Rig, udp_packet
 
 
@@ -26,3 +29,21 @@ def test_kinds_are_told_apart(faults: Callable[..., None], hits: Callable[[Fault
         rig.settle()
         assert len(rig.b.read()) == 1
         assert (hits(Fault.SENDMSG_GSO), hits(Fault.SENDMSG_SOURCE)) == (0, 0)
+
+
+def test_a_call_that_hangs_goes_on_when_it_is_let_go(
+    faults: Callable[..., None], hits: Callable[[Fault], int]
+) -> None:
+    pump = Pump(seed=1)
+    faults(Fault.POLL, HANGS)
+    thread = threading.Thread(target=pump.run)
+    thread.start()
+    while hits(Fault.POLL) == 0:
+        time.sleep(0.001)
+    pump.stop()
+    thread.join(0.1)
+    assert thread.is_alive()
+    faults(Fault.POLL, 0, times=0)
+    thread.join(10)
+    assert not thread.is_alive()
+    pump.close()
