@@ -37,7 +37,7 @@ from appliance.device.device import Device, TunGoneError
 from appliance.device.revival import revive
 from appliance.device.sessions import SessionPeers
 from appliance.errors import StateError, UsageError, UserError, cause_of
-from appliance.keys import load_or_create
+from appliance.keys import PRIVATE_KEY, Keyring
 from appliance.log import event
 from appliance.net.tun import Tun, open_tun
 from appliance.pump import Pump, aead_choice
@@ -138,8 +138,7 @@ class _Exit:
 
     async def _exist(self) -> None:
         config, prepared = self._config, self._prepared
-        await self._check_pool_serves_the_living()
-        identity = Identity(load_or_create(config.state_dir))
+        keys = await self._keys_of_the_living()
         slots = SlotFile.open(default_path(config.state_dir), slots_for(prepared.facts.pool))
         self._stack.callback(slots.close)
         self._stack.callback(slots.remove_if_empty)
@@ -151,20 +150,23 @@ class _Exit:
             pump,
             on_counted=lambda: control.counted(),
             on_purse_shut=lambda account_id: control.purse_shut(account_id),
+            on_static_left=lambda: control.static_left(),
         )
         self._stack.callback(device.close)
         device.use_sockets(prepared.udp)
-        device.set_identity(identity)
+        for private_key in keys.private_keys:
+            device.peers.add_identity(Identity(private_key))
         pump.set_tun(tun.fd, tun.offloads, tun.mtu)
         control = Control(
             store=prepared.store,
             slots=slots,
             dataplane=SessionPeers(device, prepared.facts.prefix_v6),
             flows=prepared.network,
-            facts=self._facts(identity),
+            facts=self._facts(keys),
             wall=wall_seconds,
             boot=boottime_ns,
             rearm=pump.arm_counted,
+            keys=keys,
         )
         uapi = UapiServer(device, config.interface, guarded=True)
         uapi.open()
@@ -176,9 +178,9 @@ class _Exit:
                 await _settle(control)
                 await trio.to_thread.run_sync(self._put_back)
 
-    async def _check_pool_serves_the_living(self) -> None:
-        """A pool without the addresses that clients hold would end their sessions: not by a slip."""
-        pool = self._prepared.facts.pool
+    async def _keys_of_the_living(self) -> Keyring:
+        """The exit's keys. Those and the pool must be what clients hold: no session is ended by a slip."""
+        pool, state_dir = self._prepared.facts.pool, self._config.state_dir
         live = await self._prepared.store.read(sessions.load_live)
         outside = sum(row.address not in pool for row in live)
         if outside:
@@ -186,13 +188,23 @@ class _Exit:
                 f"{outside} live sessions have addresses outside the pool {pool}: "
                 "end them first (sallyport sessions end), or keep their pool"
             )
+        keys = Keyring.open_existing(state_dir)
+        # Rows from before there could be two keys do not say which one they were told.
+        known = set() if keys is None else {b"", *keys.public_keys}
+        strangers = sum(row.exit_key not in known for row in live)
+        if strangers:
+            raise StateError(
+                f"{strangers} live sessions know another key of this exit than {state_dir / PRIVATE_KEY}: "
+                "put theirs back, or end them first (sallyport sessions end)"
+            )
+        return Keyring.open(state_dir) if keys is None else keys
 
-    def _facts(self, identity: Identity) -> NodeFacts:
+    def _facts(self, keys: Keyring) -> NodeFacts:
         config, prepared = self._config, self._prepared
         endpoint = prepared.endpoint(config)
         return NodeFacts(
             region=config.region,
-            public_key=identity.public_key,
+            public_key=keys.public_key,
             public_ip=endpoint[0] if endpoint is not None else None,
             endpoint=endpoint[1] if endpoint is not None else None,
             pool=prepared.facts.pool,

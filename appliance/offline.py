@@ -7,6 +7,7 @@ left are settled on the way, as they would be at the next start.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from appliance.control.door import Control
 from appliance.control.errors import StorageUnavailable
 from appliance.control.ports import NodeFacts
 from appliance.errors import StateError
+from appliance.keys import Keyring
 from appliance.slots import SlotFile, default_path
 from appliance.store.store import DATABASE, Store
 
@@ -51,33 +53,53 @@ def call(state_dir: Path, verb: str, args: dict[str, Any], *, create: bool = Tru
 
 
 async def _perform(store: Store, slots: SlotFile, verb: str, args: dict[str, Any]) -> Any:
+    keys = Keyring.open_existing(store.path)
     control = Control(
         store=store,
         slots=slots,
         dataplane=_NoPlane(),
         flows=_NoFlows(),
-        facts=_FACTS,
+        facts=_FACTS if keys is None else replace(_FACTS, public_key=keys.public_key),
         wall=clock.wall_seconds,
         boot=clock.boottime_ns,
         rearm=lambda: None,
+        keys=keys,
     )
     try:
         await control.start(serve=False)
     except StorageUnavailable as error:
         raise StateError(f"the database in {store.path} cannot be used") from error
-    return await operator.perform(control, verb, args)
+    try:
+        return await operator.perform(control, verb, args)
+    finally:
+        await control.retire_old_key()  # a session that was ended may have been the last to need it
 
 
 class _NoPlane:
     """No tunnel: nothing to remove, and nothing is ever installed."""
 
     async def add_session(
-        self, public_key: bytes, address: IPv4Address, slot: memoryview, purse: object = None
+        self,
+        public_key: bytes,
+        address: IPv4Address,
+        slot: memoryview,
+        purse: object = None,
+        *,
+        own_key: bytes | None = None,
     ) -> None:
         raise OSError("no tunnel")
 
     async def remove_session(self, public_key: bytes) -> None:
         pass
+
+    async def add_key(self, private_key: bytes) -> None:
+        pass
+
+    async def drop_key(self, public_key: bytes) -> bool:
+        return True
+
+    async def static_peers(self, own_key: bytes) -> int:
+        return 0
 
 
 class _NoFlows:

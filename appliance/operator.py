@@ -40,6 +40,7 @@ from appliance.log import event
 
 if TYPE_CHECKING:  # the client must not load the database to ask a question
     from appliance.control.door import Control
+    from appliance.control.views import Keys
 
 logger = logging.getLogger("sallyport.operator")
 
@@ -95,6 +96,8 @@ async def perform(control: Control, verb: str, args: dict[str, Any], inside: Tel
                 return await _drain(control)
             case "drain", _ if not args:
                 return await _drain(control)
+            case "key_rotate", _ if not args:
+                return key_words(await control.rotate_key())
             case "status", {} if inside is not None:
                 return await inside.status()
             case "peers", {} if inside is not None:
@@ -157,6 +160,11 @@ async def _session(control: Control, name: str) -> dict[str, Any]:
     rows = [_plain(row) for row in await control.list_sessions() if row.id == name]
     tunnel = rows[0] if rows else {}
     return view | {field: tunnel.get(field) for field in ("address", "public_key", "last_handshake")}
+
+
+def key_words(keys: Keys) -> dict[str, Any]:
+    """The exit's keys in JSON's types."""
+    return {"public_key": keys.public_key, "old_key": None if keys.old is None else _plain(keys.old)}
 
 
 async def _drain(control: Control) -> dict[str, Any]:

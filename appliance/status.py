@@ -22,7 +22,7 @@ from typing import Any, Final, Self
 
 import trio
 
-from appliance import __version__
+from appliance import __version__, operator
 from appliance.clock import boottime_ns, wall_ns
 from appliance.control.door import Control
 from appliance.device.configure import peer_states
@@ -165,6 +165,7 @@ class Inside:
             },
             "rates": _rates(before, now),
             "drops": {reason: count for reason, count in self._device.pump.stats().drops.items() if count},
+            **operator.key_words(await self._control.keys()),
             "warnings": self._warnings.told(),
         }
 

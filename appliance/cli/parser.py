@@ -51,6 +51,7 @@ def build_parser() -> Parser:
         config,
         drain,
         genkey,
+        key,
         peers,
         restore,
         sessions,
@@ -63,6 +64,6 @@ def build_parser() -> Parser:
     parser = Parser(prog="sallyport", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"sallyport {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (up, status, sessions, peers, drain, token, config, backup, restore, genkey, version):
+    for command in (up, status, sessions, peers, drain, token, config, key, backup, restore, genkey, version):
         command.add(commands)
     return parser

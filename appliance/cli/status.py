@@ -6,6 +6,7 @@ import argparse
 from typing import Any, Final
 
 from appliance.cli.asking import add_options, age, ask_running, show_json, show_table
+from appliance.cli.key import key_rows
 from appliance.cli.parser import Commands, Parser
 
 _DESCRIPTION: Final = """\
@@ -47,7 +48,7 @@ def _rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
         ("from clients", _speed(rates, "from_clients")),
         ("drops", ", ".join(f"{reason} {count}" for reason, count in answer["drops"].items()) or "none"),
         ("endpoint", answer["endpoint"]),
-        ("public key", answer["public_key"]),
+        *key_rows(answer),
         ("api", answer["api"]),
     ]
     lines = [f"{warning['count']} x {warning['line']}" for warning in answer["warnings"]] or ["none"]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 import trio
@@ -82,10 +82,13 @@ async def create(
     if client_public_key is None:
         made = X25519PrivateKey.generate()
         private_key, client_public_key = made.private_bytes_raw(), made.public_key().public_bytes_raw()
-    _check_key(client_public_key, facts.public_key)
+    _check_key(client_public_key, facts.public_key)  # an old one the tunnel refuses
     with trio.CancelScope(shield=True):
         async with state.turns.of(client_public_key):
-            session = await _make(state, account, facts.public_ip, client_public_key, note)
+            # From now on it is settled which key of the exit's this session knows.
+            exit_key = state.facts.public_key
+            with state.being_made(exit_key):
+                session = await _make(state, account, facts.public_ip, exit_key, client_public_key, note)
         # What happened while we were at it:
         if account.revoked:
             await _end_quietly(state, session, "token_revoked")
@@ -102,11 +105,11 @@ async def create(
 
 
 def answer(facts: NodeFacts, row: SessionRow, private_key: bytes | None) -> CreatedSession:
-    """What the client of a session gets."""
+    """What the client of a session gets; the exit's key in it is the session's, whatever came later."""
     return CreatedSession(
         id=row.id,
         public_ip=row.public_ip,
-        wg_config=wg_config.render(facts, row.address, private_key),
+        wg_config=wg_config.render(replace(facts, public_key=row.exit_key), row.address, private_key),
         expires_at=moment(row.expires_at_ns),
         tier=row.tier,
     )
@@ -122,7 +125,12 @@ def _check_key(key: bytes, own_key: bytes) -> None:
 
 
 async def _make(
-    state: State, account: AccountState, public_ip: str, public_key: bytes, note: Note | None
+    state: State,
+    account: AccountState,
+    public_ip: str,
+    exit_key: bytes,
+    public_key: bytes,
+    note: Note | None,
 ) -> LiveSession:
     old = state.live_by_key.get(public_key)
     if old is not None and old.row.account_id != account.id:
@@ -134,7 +142,7 @@ async def _make(
         if old is not None:
             await peers.remove(state, public_key)
             undo.push_async_callback(peers.put_back, state, old)
-        await peers.install(state, account, public_key, address, slot)
+        await peers.install(state, account, public_key, address, slot, exit_key)
         undo.push_async_callback(peers.remove_if_there, state, public_key, slot)
         now_ns, boot_ns = state.wall_ns(), state.boot_ns()
         row = SessionRow(
@@ -147,6 +155,7 @@ async def _make(
             address=address,
             created_at_ns=now_ns,
             expires_at_ns=now_ns + SESSION_LIFETIME_NS,
+            exit_key=exit_key,
         )
         session = LiveSession(row, slot, began_boot_ns=boot_ns, ends_boot_ns=boot_ns + SESSION_LIFETIME_NS)
         slot.note_life(session.began_boot_ns, session.ends_boot_ns)

@@ -36,13 +36,15 @@ from appliance.control.errors import SessionNotFound
 from appliance.control.expiry import Expiry
 from appliance.control.idempotency import Idempotency, Once
 from appliance.control.patience import Patience
-from appliance.control.ports import DataPlane, Flows, NodeFacts
+from appliance.control.ports import DataPlane, ExitKeys, Flows, NodeFacts
 from appliance.control.quota import Quota
+from appliance.control.rotation import Rotation
 from appliance.control.state import AccountState, State
 from appliance.control.ticks import Ticks
 from appliance.control.views import (
     Account,
     CreatedSession,
+    Keys,
     NewToken,
     OperatorToken,
     RegionView,
@@ -70,8 +72,12 @@ class Control:
         wall: Callable[[], float],
         boot: Callable[[], int],
         rearm: Callable[[], None],
+        keys: ExitKeys | None,
     ) -> None:
-        """`wall` is the wall clock in seconds, `boot` CLOCK_BOOTTIME in ns; `rearm` arms `counted` again."""
+        """`wall` is the wall clock in seconds, `boot` CLOCK_BOOTTIME in ns; `rearm` arms `counted` again.
+
+        `keys` are those of the exit, whose present one `facts` tells; None when it has none yet.
+        """
         self._state = State(
             store=store,
             slots=slots,
@@ -82,11 +88,13 @@ class Control:
             boot_ns=boot,
             rearm=rearm,
             leases=Leases(facts.pool),
+            keys=keys,
         )
         self._quota = Quota(self._state)
         self._ticks = Ticks(self._state, self._quota)
         self._expiry = Expiry(self._state)
         self._idempotency = Idempotency(self._state)
+        self._rotation = Rotation(self._state)
         self._patience = Patience()
 
     async def start(self, *, serve: bool = True) -> None:
@@ -96,14 +104,16 @@ class Control:
         """
         self._state.draining = draining.load(self._state.store.path)
         await starting.start(self._state, serve=serve)
+        await self._rotation.retire()
 
     async def run(self) -> None:
-        """The timers, settling and expiry, and the ends of spent accounts. Never returns."""
+        """The timers, settling and expiry, the ends of spent accounts and of old keys. Never returns."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._patience.run)
             nursery.start_soon(self._quota.run)
             nursery.start_soon(self._ticks.run)
             nursery.start_soon(self._expiry.run)
+            nursery.start_soon(self._rotation.run)
 
     def counted(self) -> None:
         """The data plane counted its first byte since `rearm` was called."""
@@ -112,6 +122,10 @@ class Control:
     def purse_shut(self, account_id: str) -> None:
         """The data plane refused a packet that did not fit the account's purse: its sessions end."""
         self._quota.purse_shut(account_id)
+
+    def static_left(self) -> None:
+        """A peer that is no session is gone, or knows the exit by its present key now."""
+        self._state.old_key_left.set()
 
     async def settle(self) -> None:
         """Commit all counters as they stand now. Raises `StorageUnavailable`."""
@@ -124,6 +138,18 @@ class Control:
     async def backup(self) -> Path:
         """Settle, and make a backup in the state directory. Raises `StorageUnavailable`, `StateError`."""
         return await upkeep.backup(self._state)
+
+    async def keys(self) -> Keys:
+        """The exit's public keys, and who still knows it by the old one."""
+        return await self._rotation.view()
+
+    async def rotate_key(self) -> Keys:
+        """A new key for the exit; those who know the present one keep it. Raises `KeyInUse`, `StateError`."""
+        return await self._rotation.rotate()
+
+    async def retire_old_key(self) -> None:
+        """Erase the old key if nobody needs it; while `run` runs that happens by itself."""
+        await self._rotation.retire()
 
     async def authenticate(self, token: str) -> Account | None:
         """Whose token this is; None when it is unknown or revoked."""

@@ -62,6 +62,10 @@ class TokenNotFound(Refused):
     """No token of that id."""
 
 
+class KeyInUse(Refused):
+    """The exit's key cannot be rotated now; the message says why, and what to do."""
+
+
 class PeerApplyFailed(Refused):
     """The data plane did not take the peer."""
 

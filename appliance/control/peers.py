@@ -25,12 +25,16 @@ FORGET_SECONDS: Final = 1.0
 
 
 async def install(
-    state: State, account: AccountState, public_key: bytes, address: IPv4Address, slot: Slot
+    state: State, account: AccountState, public_key: bytes, address: IPv4Address, slot: Slot, own_key: bytes
 ) -> None:
-    """Install a peer. Raises `BadClientKey` or `PeerApplyFailed`, and then none is installed."""
+    """Install a peer that knows `own_key` of the exit.
+
+    Raises `BadClientKey` or `PeerApplyFailed`, and then none is installed.
+    """
     try:
         with trio.fail_after(APPLY_SECONDS):
-            await state.dataplane.add_session(public_key, address, slot.words, state.purse(account))
+            purse = state.purse(account)
+            await state.dataplane.add_session(public_key, address, slot.words, purse, own_key=own_key)
     except ValueError as error:
         # The key is a peer's that is not ours to remove.
         raise BadClientKey("this client_public_key cannot be used here") from error
@@ -62,7 +66,8 @@ async def put_back(state: State, session: LiveSession) -> None:
     """Undo a removal: the same peer counts on in the same slot."""
     row = session.row
     try:
-        await install(state, state.account_of(session), row.public_key, row.address, session.slot)
+        account = state.account_of(session)
+        await install(state, account, row.public_key, row.address, session.slot, row.exit_key)
     except (BadClientKey, PeerApplyFailed):
         message = "a session has lost its peer until the next start"
         event(logger, logging.ERROR, message, session=row.id)

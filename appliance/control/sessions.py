@@ -48,7 +48,9 @@ def owned_live(state: State, account: AccountState | None, session_id: str) -> b
 
 def rows(state: State) -> list[SessionRow]:
     """All live sessions, oldest first."""
-    return [_row(session) for session in sorted(state.live.values(), key=lambda s: s.row.created_at_ns)]
+    return [
+        _row(state, session) for session in sorted(state.live.values(), key=lambda s: s.row.created_at_ns)
+    ]
 
 
 def _check_owner(account: AccountState | None, row: StoredSession) -> None:
@@ -98,7 +100,7 @@ def _ended_view(state: State, row: StoredSession, end: End, counts: Counts) -> S
     )
 
 
-def _row(session: LiveSession) -> SessionRow:
+def _row(state: State, session: LiveSession) -> SessionRow:
     counts, handshake_ns = session.counts(), session.slot.handshake_ns()
     return SessionRow(
         id=session.row.id,
@@ -108,4 +110,5 @@ def _row(session: LiveSession) -> SessionRow:
         bytes_in=counts.bytes_in,
         bytes_out=counts.bytes_out,
         last_handshake=moment(handshake_ns) if handshake_ns else None,
+        old_key=state.keys is not None and session.row.exit_key == state.keys.old_public_key,
     )

@@ -55,7 +55,8 @@ async def start(state: State, *, serve: bool) -> None:
     """Load the state and, with `serve`, let the sessions go on."""
     slots = state.slots.bound()
     now_ns = state.wall_ns()
-    rows = await state.store.write(lambda connection: _settle_and_load(connection, slots, now_ns))
+    key = None if state.keys is None else state.keys.public_key
+    rows = await state.store.write(lambda connection: _settle_and_load(connection, slots, now_ns, key))
     for account in rows.accounts:
         state.accounts[account.id] = AccountState(
             account.id, account.tier, account.windows, account.prepaid_bytes, account.spent
@@ -74,7 +75,10 @@ async def start(state: State, *, serve: bool) -> None:
             await _serve(state, session)
 
 
-def _settle_and_load(connection: Connection, slots: list[Slot], now_ns: int) -> _Rows:
+def _settle_and_load(connection: Connection, slots: list[Slot], now_ns: int, key: bytes | None) -> _Rows:
+    if key is not None:
+        # A session that does not know which key it was told is older than the first rotation.
+        sessions.note_exit_key(connection, key)
     readings = []
     for slot in slots:
         account_id = sessions.account_of(connection, slot.session_id)
@@ -144,7 +148,8 @@ async def _serve(state: State, session: LiveSession) -> None:
         reason = quota.REASON
     else:
         try:
-            await peers.install(state, account, session.row.public_key, session.row.address, session.slot)
+            row = session.row
+            await peers.install(state, account, row.public_key, row.address, session.slot, row.exit_key)
         except BadClientKey:
             reason = "node_lost"
     if reason is not None:

@@ -8,10 +8,14 @@ what a client is told is always something that a crash would not take back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from appliance.control.ports import DataPlane, Flows, NodeFacts
+import trio
+
+from appliance.control.ports import DataPlane, ExitKeys, Flows, NodeFacts
 from appliance.control.turns import Turns
 from appliance.core import accounting
 from appliance.core.accounting import NS_PER_SECOND, Counts, Limits, Purse, Usage, Windows
@@ -90,6 +94,9 @@ class State:
     draining: bool = False  # no new sessions (draining.py)
     # Slots of peers that could not be taken out: not to be lent to anybody before the next start.
     haunted_slots: set[Slot] = field(default_factory=set)
+    keys: ExitKeys | None = None  # None before the exit has one
+    making: Counter[bytes] = field(default_factory=Counter)  # sessions on their way, by the exit's key
+    old_key_left: trio.Event = field(default_factory=trio.Event)  # somebody who knew it is gone (rotation.py)
 
     def wall_ns(self) -> int:
         return int(self.wall() * NS_PER_SECOND)
@@ -139,6 +146,21 @@ class State:
         del self.account_of(session).live[session.row.id]
         if self.live_by_key.get(session.row.public_key) is session:
             del self.live_by_key[session.row.public_key]
+        self._left(session.row.exit_key)
+
+    @contextmanager
+    def being_made(self, exit_key: bytes) -> Iterator[None]:
+        """Hold on to a key of the exit's while a session that will know it is on its way."""
+        self.making[exit_key] += 1
+        try:
+            yield
+        finally:
+            self.making[exit_key] -= 1
+            self._left(exit_key)
+
+    def _left(self, exit_key: bytes) -> None:
+        if exit_key != self.facts.public_key:
+            self.old_key_left.set()
 
 
 def secret_hash(secret: str) -> bytes:

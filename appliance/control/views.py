@@ -87,7 +87,10 @@ class UsageView:
 
 @dataclass(frozen=True)
 class SessionRow:
-    """A live session as the operator sees it; `public_key` is base64."""
+    """A live session as the operator sees it; `public_key` is base64.
+
+    `old_key`: its configuration names the key that the exit had before the present one.
+    """
 
     id: str
     address: IPv4Address
@@ -96,6 +99,28 @@ class SessionRow:
     bytes_in: int
     bytes_out: int
     last_handshake: datetime | None
+    old_key: bool
+
+
+@dataclass(frozen=True)
+class OldKey:
+    """The exit's key before the present one, and who still knows the exit by it.
+
+    The last of its sessions ends at `until`, if nothing ends it before; static peers stay until removed.
+    """
+
+    public_key: str
+    sessions: int
+    static_peers: int
+    until: datetime | None
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The exit's public keys (base64): what new sessions are told, and the one before while it lives."""
+
+    public_key: str
+    old: OldKey | None
 
 
 @dataclass(frozen=True)

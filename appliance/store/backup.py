@@ -5,11 +5,12 @@ A tar archive (so that `tar tf` shows what is in it), for its owner alone:
     manifest.json     format, program, schema, time, and size and SHA-256 of each file that follows
     manifest.sha256   the SHA-256 of the manifest, as sha256sum writes it
     sallyport.db      the database, as of one moment between two transactions
-    private.key pool operator.token    those that there are
+    private.key private.key.old pool operator.token    those that there are
 
 Not in it: the counters of live sessions (they are settled into the database first), whether it drains, and
-what is saved of the host's settings. Made by `Store.backup`: only the copy of the database is made in the
-writer's thread, all the rest beside it, so that nobody waits for checksums. Read by `restore.py`.
+what is saved of the host's settings. Made by `Store.backup`: only the copies of the database and of those
+files (of one moment: the keys must be those of the sessions) are made in the writer's thread, all the rest
+beside it, so that nobody waits for checksums. Read by `restore.py`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from appliance.errors import StateError, UserError
 
 FORMAT: Final = 1
 DATABASE: Final = "sallyport.db"
-OTHERS: Final = ("private.key", "pool", "operator.token")
+KEYS: Final = ("private.key", "private.key.old")
+OTHERS: Final = (*KEYS, "pool", "operator.token")
 MANIFEST: Final = "manifest.json"
 CHECKSUM: Final = "manifest.sha256"
 
@@ -57,8 +59,16 @@ class Manifest:
     files: dict[str, tuple[int, str]]
 
 
-def snapshot(connection: Connection, directory: Path) -> Path:
-    """Copy the database as it is between two transactions, into a file of its own in `directory`.
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of the database in a file of its own, and what was in the files beside it at that moment."""
+
+    database: Path
+    others: dict[str, bytes]
+
+
+def snapshot(connection: Connection, directory: Path) -> Snapshot:
+    """Copy the database as it is between two transactions, and the files that go with it.
 
     Raises `StateError`, then nothing is left.
     """
@@ -69,26 +79,25 @@ def snapshot(connection: Connection, directory: Path) -> Path:
         with closing(sqlite3.connect(copy)) as target:
             source.backup(target)
             target.execute("PRAGMA journal_mode=DELETE")  # one file, without helpers beside it
+        others = {name: (directory / name).read_bytes() for name in OTHERS if (directory / name).exists()}
     except (OSError, sqlite3.Error) as error:
         copy.unlink(missing_ok=True)
         raise _not_made(directory, error) from error
-    return copy
+    return Snapshot(copy, others)
 
 
-def pack(database: Path) -> Path:
-    """Make a backup of a snapshot (which it uses up) and of the files beside it, and leave it there.
+def pack(taken: Snapshot) -> Path:
+    """Make a backup of a snapshot (which it uses up), and leave it in the state directory.
 
     Raises `StateError`, then nothing is left.
     """
-    directory = database.parent
+    database, directory = taken.database, taken.database.parent
     archive = database.with_name(database.name.replace(".db.", "."))
     try:
         _forget_old(directory)
-        members = [(DATABASE, database)]
-        members += [(other, directory / other) for other in OTHERS if (directory / other).exists()]
         with open(os.open(archive, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
             os.fchmod(file.fileno(), 0o600)
-            _write(file, _schema(database), members)
+            _write(file, _schema(database), taken)
             file.flush()
             os.fsync(file.fileno())
     except (OSError, sqlite3.Error, tarfile.TarError) as error:
@@ -133,17 +142,21 @@ def _not_made(directory: Path, error: Exception) -> StateError:
     return StateError(f"the backup could not be made in {directory}: {reason}")
 
 
-def _write(file: IO[bytes], schema: str, members: list[tuple[str, Path]]) -> None:
-    about = {name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for name, path in members}
+def _write(file: IO[bytes], schema: str, taken: Snapshot) -> None:
+    size = taken.database.stat().st_size
+    about = {DATABASE: {"bytes": size, "sha256": _sha256(taken.database)}}
+    for name, content in taken.others.items():
+        about[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     made_at = datetime.fromtimestamp(wall_ns() // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     words = {"format": FORMAT, "program": __version__, "schema": schema, "made_at": made_at, "files": about}
     manifest = json.dumps(words, indent=1).encode() + b"\n"
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, content in ((MANIFEST, manifest), (CHECKSUM, _checksum(manifest))):
             archive.addfile(_entry(name, len(content)), io.BytesIO(content))
-        for name, path in members:
-            with path.open("rb") as handle:
-                archive.addfile(_entry(name, path.stat().st_size), handle)
+        with taken.database.open("rb") as handle:
+            archive.addfile(_entry(DATABASE, size), handle)
+        for name, content in taken.others.items():
+            archive.addfile(_entry(name, len(content)), io.BytesIO(content))
 
 
 def _checksum(manifest: bytes) -> bytes:

@@ -26,7 +26,7 @@ from appliance.clock import wall_ns
 from appliance.errors import StateError, UserError
 from appliance.store import backup
 from appliance.store.schema import REVISIONS
-from appliance.store.state_dir import RESTORING, StateDir, write_secret
+from appliance.store.state_dir import RESTORING, StateDir, sync_directory, write_secret
 
 _FRESH: Final = "restore.part"
 _KEPT: Final = "before-restore-"
@@ -77,10 +77,11 @@ def _check_schema(file: Path, manifest: backup.Manifest) -> None:
 
 def _check(file: Path, manifest: backup.Manifest, fresh: Path) -> int:
     """The contents, as a start would find them; how many sessions live in them."""
-    key, pool = fresh / "private.key", fresh / "pool"
+    pool = fresh / "pool"
     try:
-        if key.exists() and len(base64.b64decode(key.read_bytes().strip(), validate=True)) != 32:
-            raise ValueError("private.key")
+        for key in (fresh / name for name in backup.KEYS):
+            if key.exists() and len(base64.b64decode(key.read_bytes().strip(), validate=True)) != 32:
+                raise ValueError(key.name)
         if pool.exists():
             IPv4Network(pool.read_text(encoding="ascii").strip())
         with closing(sqlite3.connect(fresh / backup.DATABASE)) as database:
@@ -111,10 +112,10 @@ def _swap(fresh: Path, state_dir: Path) -> Path | None:
             _move(path, state_dir / path.name, undo)
         for directory in (kept, state_dir):
             if directory is not None:
-                _sync(directory)
+                sync_directory(directory)
         undo.pop_all()
     (state_dir / RESTORING).unlink()
-    _sync(state_dir)
+    sync_directory(state_dir)
     return kept
 
 
@@ -133,11 +134,3 @@ def _new_directory(state_dir: Path) -> Path:
         except FileExistsError:
             continue
     raise StateError(f"too many restores into {state_dir} in one second")
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, MetaData, Table, Text, text
 
-REVISIONS: Final = ("0001", "0002", "0003")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 
 metadata = MetaData()
 
@@ -58,7 +58,8 @@ tokens = Table(
     Column("revoked_at_ns", BigInteger),
 )
 
-# Live while terminated_at_ns is NULL; the columns from there on are written once, by the end.
+# Live while terminated_at_ns is NULL; that and the next four columns are written once, by the end.
+# exit_key is the exit's public key in the session's configuration, NULL in a row from before that was noted.
 sessions = Table(
     "sessions",
     metadata,
@@ -76,6 +77,7 @@ sessions = Table(
     Column("lasted_seconds", BigInteger),
     Column("quota_bytes_used", BigInteger),
     Column("quota_seconds_used", BigInteger),
+    Column("exit_key", LargeBinary),
 )
 _live = sessions.c.terminated_at_ns.is_(None)
 Index("sessions_live_address", sessions.c.address, unique=True, sqlite_where=_live, postgresql_where=_live)

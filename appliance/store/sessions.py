@@ -13,7 +13,10 @@ from appliance.store.schema import sessions
 
 @dataclass(frozen=True)
 class SessionRow:
-    """What is written when a session is made."""
+    """What is written when a session is made.
+
+    `exit_key` is the exit's public key in its configuration; empty in a row from before that was noted.
+    """
 
     id: str
     account_id: str
@@ -24,6 +27,7 @@ class SessionRow:
     address: IPv4Address
     created_at_ns: int
     expires_at_ns: int
+    exit_key: bytes
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,12 @@ def end(connection: Connection, session_id: str, its: End) -> None:
             quota_seconds_used=its.quota_seconds_used,
         )
     )
+
+
+def note_exit_key(connection: Connection, exit_key: bytes) -> None:
+    """Write down for live sessions of before there was a second key which one they were told."""
+    unknown = sessions.c.terminated_at_ns.is_(None) & sessions.c.exit_key.is_(None)
+    connection.execute(update(sessions).where(unknown).values(exit_key=exit_key))
 
 
 def any_live(connection: Connection, account_id: str) -> bool:
@@ -102,6 +112,7 @@ def _made(row: RowMapping) -> SessionRow:
         address=IPv4Address(row["address"]),
         created_at_ns=row["created_at_ns"],
         expires_at_ns=row["expires_at_ns"],
+        exit_key=bytes(row["exit_key"] or b""),
     )
 
 

@@ -39,6 +39,8 @@ class Store:
         self._directory = directory
         self._engine = engine
         self._writer = Writer(engine)
+        self.files = trio.Lock()
+        """Held while files beside the database that go with it change, or are copied with it."""
 
     @property
     def path(self) -> Path:
@@ -94,10 +96,11 @@ class Store:
     async def backup(self) -> Path:
         """Make a backup of what is committed, in the state directory. Raises `StateError`, `StoreFailed`."""
         with trio.CancelScope(shield=True):  # the copy is not left behind
-            copy = await self._writer.read(
-                lambda connection: backup.snapshot(connection, self.path), patience_seconds=math.inf
-            )
-            made = await trio.to_thread.run_sync(backup.pack, copy)
+            async with self.files:
+                taken = await self._writer.read(
+                    lambda connection: backup.snapshot(connection, self.path), patience_seconds=math.inf
+                )
+            made = await trio.to_thread.run_sync(backup.pack, taken)
         return made
 
 

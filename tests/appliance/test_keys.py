@@ -6,11 +6,14 @@ import base64
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from appliance import keys
 from appliance.errors import StateError
+from appliance.keys import Keyring
 
 
 def test_made_once(tmp_path):
@@ -47,6 +50,113 @@ def test_a_place_that_cannot_be_used(tmp_path):
         keys.load_or_create(tmp_path)
     with pytest.raises(StateError, match="cannot be used"):
         keys.load_or_create(tmp_path / "missing")
+
+
+def files(directory) -> dict[str, str]:
+    return {path.name: path.read_text().strip() for path in directory.iterdir()}
+
+
+def test_a_rotation_keeps_the_old_key_until_it_is_forgotten(tmp_path):
+    ring = Keyring.open(tmp_path)
+    (first,) = ring.private_keys
+    assert (ring.public_key, ring.old_public_key) == (keys.public_key(first), None)
+    second = ring.rotate()
+    assert ring.private_keys == (first, second)
+    assert ring.public_keys == (ring.old_public_key, ring.public_key)
+    assert ring.public_keys == (keys.public_key(first), keys.public_key(second))
+    assert files(tmp_path) == {"private.key": keys.to_text(second), "private.key.old": keys.to_text(first)}
+    assert {path.stat().st_mode & 0o7777 for path in tmp_path.iterdir()} == {0o600}
+    assert Keyring.open(tmp_path).private_keys == (first, second)
+    ring.forget_old()
+    ring.forget_old()
+    assert (ring.private_keys, ring.old_public_key) == ((second,), None)
+    assert files(tmp_path) == {"private.key": keys.to_text(second)}
+    assert Keyring.open(tmp_path).private_keys == (second,)
+
+
+def test_nothing_is_made_by_looking(tmp_path):
+    assert Keyring.open_existing(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+    made = Keyring.open(tmp_path)
+    again = Keyring.open_existing(tmp_path)
+    assert again is not None
+    assert again.private_keys == made.private_keys
+
+
+@pytest.mark.parametrize("calls", range(1, 30))
+def test_a_kill_at_any_step_of_a_rotation_leaves_the_key_of_before_usable(tmp_path, monkeypatch, calls):
+    """The process ends before its n-th system call about files: the old key is there, as one of the two."""
+    first = Keyring.open(tmp_path).private_keys[0]
+    code = (
+        "import os, sys, pathlib; from appliance.keys import Keyring\n"
+        "ring, left = Keyring.open(pathlib.Path(sys.argv[1])), int(sys.argv[2])\n"
+        "def die(real):\n"
+        "    def call(*args, **kw):\n"
+        "        global left; left -= 1\n"
+        "        return real(*args, **kw) if left else os._exit(9)\n"
+        "    return call\n"
+        "for name in ('open', 'fchmod', 'write', 'fsync', 'close', 'replace', 'unlink'):\n"
+        "    setattr(os, name, die(getattr(os, name)))\n"
+        "ring.rotate(); ring.forget_old(); os._exit(0)"
+    )
+    root = Path(keys.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), str(calls)], cwd=root, check=False)
+    assert done.returncode in (0, 9)
+    ring = Keyring.open(tmp_path)
+    after = files(tmp_path)
+    assert set(after) <= {"private.key", "private.key.old"}
+    if done.returncode == 9 and ring.old_public_key is None and ring.private_keys[0] != first:
+        assert "private.key.old" not in after  # forgetting had begun: its name was gone already
+        assert calls > CALLS_OF_A_ROTATION
+    elif done.returncode == 9:
+        assert first in ring.private_keys
+    else:
+        assert first not in ring.private_keys
+
+
+# Twice: open, fchmod, write, fsync, close, replace, and open, fsync, close of the directory.
+CALLS_OF_A_ROTATION = 18
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_full_disk_changes_nothing(tmp_path, monkeypatch, failing):
+    ring = Keyring.open(tmp_path)
+    before = ring.private_keys
+    write, written = keys.write_secret, []
+
+    def full(path, content):
+        written.append(path.name)
+        if len(written) == failing:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(keys, "write_secret", full)
+    with pytest.raises(StateError, match="No space left on device; the key stays"):
+        ring.rotate()
+    assert written == ["private.key.old", "private.key"][:failing]
+    assert ring.private_keys == before
+    assert Keyring.open(tmp_path).private_keys == before
+    assert list(files(tmp_path)) == ["private.key"]
+    monkeypatch.undo()
+    ring.rotate()
+    assert ring.private_keys[0] == before[0]
+
+
+def test_an_old_key_that_cannot_be_removed_is_said(tmp_path):
+    ring = Keyring.open(tmp_path)
+    ring.rotate()
+    (tmp_path / "private.key.old").unlink()
+    (tmp_path / "private.key.old").mkdir()
+    with pytest.raises(StateError, match=r"private.key.old cannot be removed"):
+        ring.forget_old()
+    assert ring.old_public_key is None
+
+
+def test_an_old_key_that_is_damaged_is_said(tmp_path):
+    Keyring.open(tmp_path)
+    (tmp_path / "private.key.old").write_text("rubbish!")
+    with pytest.raises(StateError, match=r"private.key.old is damaged"):
+        Keyring.open(tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("wg") is None and not os.environ.get("CI"), reason="needs wireguard-tools")

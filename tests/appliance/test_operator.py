@@ -16,7 +16,7 @@ from appliance import operator
 from appliance.errors import PrivilegeError, StateError, UserError
 from appliance.operator import LINE_BYTES, MOST_CONNECTIONS, NotRunning, call, serve
 from appliance.store.backup import verify
-from tests.appliance.control.fakes import Exit, key
+from tests.appliance.control.fakes import SERVER_KEY, Exit, key
 from tests.appliance.control.test_creating import execute
 
 
@@ -65,6 +65,7 @@ async def test_every_verb(tmp_path):
             "bytes_in": 5,
             "bytes_out": 6,
             "last_handshake": None,
+            "old_key": False,
         }
         node.plane.peers[key(1)][1][12] = 1_780_000_000 * 10**9
         assert (await ask(node, "sessions_list"))[0]["last_handshake"] == "2026-05-28T20:26:40Z"
@@ -80,6 +81,23 @@ async def test_every_verb(tmp_path):
         assert told == view | {"address": None, "public_key": None, "last_handshake": None}
         assert await ask(node, "token_revoke", id=made["id"]) == {"id": made["id"], "revoked": True}
         assert await node.control.authenticate(made["token"]) is None
+
+
+async def test_rotating_the_key(tmp_path):
+    async with served(tmp_path) as node:
+        await node.create(await node.account(), key(1))
+        old = base64.b64encode(SERVER_KEY).decode()
+        made = await ask(node, "key_rotate")
+        assert made["public_key"] != old
+        until = made["old_key"].pop("until")
+        assert made["old_key"] == {"public_key": old, "sessions": 1, "static_peers": 0}
+        assert len(until) == len("2026-05-28T14:02:14Z")
+        assert (await ask(node, "sessions_list"))[0]["old_key"] is True
+        with pytest.raises(UserError, match=f"still in use by 1 session .*{until}") as refused:
+            await ask(node, "key_rotate")
+        assert refused.value.exit_code == 1
+        with pytest.raises(UserError, match="unknown verb or arguments"):
+            await ask(node, "key_rotate", key="x")
 
 
 async def test_refusals_are_lines_for_a_person(tmp_path):

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv4Network
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import trio
 
 from appliance import status
 from appliance.device.sessions import SessionPeers
+from appliance.control.views import Keys, OldKey
 from appliance.log import event
 from appliance.status import Inside, RecentWarnings
 from tests.appliance.device.pair import Side, running_side, udp_packet
@@ -35,12 +37,16 @@ class _Control:
         self.rows: list[_Row] = []
         self.failure: Exception | None = None
         self.gate: trio.Event | None = None
+        self.old: OldKey | None = None
 
     async def list_sessions(self) -> list[_Row]:
         return self.rows
 
     async def check_storage(self) -> None:
         if self.gate is not None:
+    async def keys(self) -> Keys:
+        return Keys("K=", self.old)
+
             await self.gate.wait()
         if self.failure is not None:
             raise self.failure
@@ -198,3 +204,17 @@ def test_warnings_are_counted_by_kind_and_bounded() -> None:
         assert max(len(kind["line"]) for kind in kinds) == 500
     event(LOG, logging.WARNING, "afterwards")
     assert "afterwards" not in repr(recent.told())
+async def test_a_key_that_was_rotated() -> None:
+    control = _Control()
+    control.old = OldKey("O=", 2, 1, datetime(2026, 5, 28, 14, 2, 14, tzinfo=UTC))
+    async with running_side("10.9.0.1") as side, asked(side, control) as inside:
+        told = await inside.status()
+    assert told["public_key"] == "K="
+    assert told["old_key"] == {
+        "public_key": "O=",
+        "sessions": 2,
+        "static_peers": 1,
+        "until": "2026-05-28T14:02:14Z",
+    }
+
+

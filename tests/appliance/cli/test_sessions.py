@@ -31,7 +31,7 @@ class _Control:
         self.ended: list[tuple[object, str]] = []
 
     async def list_sessions(self) -> list[SessionRow]:
-        return [SessionRow("tb_a", IPv4Address("10.1.0.2"), "K=", _MADE, 5 << 32, 7, self.handshake)]
+        return [SessionRow("tb_a", IPv4Address("10.1.0.2"), "K=", _MADE, 5 << 32, 7, self.handshake, False)]
 
     async def session(self, account: object, session_id: str) -> SessionView:
         assert account is None
@@ -76,6 +76,7 @@ async def test_list(state_dir: Path, capsys: pytest.CaptureFixture[str]) -> None
                 "bytes_in": 5 << 32,
                 "bytes_out": 7,
                 "last_handshake": None,
+                "old_key": False,
             }
         ]
         _, out, _ = await _run(state_dir, capsys, "list")

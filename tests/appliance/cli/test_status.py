@@ -17,6 +17,7 @@ ANSWER: dict[str, Any] = {
     "interface": "sally0",
     "endpoint": "198.51.100.7:51820",
     "public_key": "K=",
+    "old_key": None,
     "api": "http://127.0.0.1:8080",
     "uptime_seconds": 3700,
     "health": {"well": True, "pump": "ok", "database": "ok"},

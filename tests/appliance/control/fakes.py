@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Self
@@ -15,6 +15,7 @@ from appliance.control.door import Control
 from appliance.control.ports import NodeFacts
 from appliance.control.views import Account
 from appliance.core.accounting import Purse
+from appliance.errors import StateError
 from appliance.slots import SlotFile
 from appliance.store.store import Store
 
@@ -35,6 +36,27 @@ def facts(**changes) -> NodeFacts:
     return NodeFacts(**{**values, **changes})
 
 
+class FakeKeys:
+    """Numbered keys: a rotation counts on. `failures` are raised by the next changes of files."""
+
+    def __init__(self) -> None:
+        self.public_key = SERVER_KEY
+        self.old_public_key: bytes | None = None
+        self.failures: list[StateError] = []
+
+    def rotate(self) -> bytes:
+        if self.failures:
+            raise self.failures.pop(0)
+        assert self.old_public_key is None
+        self.public_key, self.old_public_key = bytes([self.public_key[0] + 1]) * 32, self.public_key
+        return self.public_key  # the plane below needs no secret
+
+    def forget_old(self) -> None:
+        self.old_public_key = None
+        if self.failures:
+            raise self.failures.pop(0)
+
+
 class FakePlane:
     """Peers in a dict. `fail_add` and `fail_remove` are raised by the next calls, `gate` holds them up."""
 
@@ -47,9 +69,18 @@ class FakePlane:
         self.fail_remove: list[Exception | None] = []
         self.gate: trio.Event | None = None
         self.on_remove: Callable[[bytes], None] = lambda key: None
+        self.own_keys = [SERVER_KEY]
+        self.knows: dict[bytes, bytes] = {}  # which of the exit's keys a peer was told
+        self.static: dict[bytes, int] = {}  # how many static peers were told one
 
     async def add_session(
-        self, public_key: bytes, address: IPv4Address, slot: memoryview, purse: Purse | None = None
+        self,
+        public_key: bytes,
+        address: IPv4Address,
+        slot: memoryview,
+        purse: Purse | None = None,
+        *,
+        own_key: bytes | None = None,
     ) -> None:
         self.log.append(("add", public_key))
         await trio.lowlevel.checkpoint()
@@ -61,7 +92,10 @@ class FakePlane:
         if public_key in self.peers:
             raise ValueError("is a peer already")
         assert all(address != other for other, _ in self.peers.values())
+        if own_key is not None and own_key not in self.own_keys:
+            raise ValueError("not ours")
         self.peers[public_key] = address, slot
+        self.knows[public_key] = own_key or self.own_keys[-1]
         if purse is not None:
             self.payers[public_key] = purse.account_id
             self.purses.setdefault(purse.account_id, purse.left_bytes)
@@ -78,6 +112,18 @@ class FakePlane:
         account_id = self.payers.pop(public_key, None)
         if account_id is not None and account_id not in self.payers.values():
             del self.purses[account_id]
+
+    async def add_key(self, private_key: bytes) -> None:
+        self.own_keys.append(private_key)
+
+    async def drop_key(self, public_key: bytes) -> bool:
+        if self.static.get(public_key) or public_key in (self.knows[key] for key in self.peers):
+            return False
+        self.own_keys.remove(public_key)
+        return True
+
+    async def static_peers(self, own_key: bytes) -> int:
+        return self.static.get(own_key, 0)
 
     def count(self, public_key: bytes, bytes_in: int = 0, bytes_out: int = 0) -> bool:
         """What the pump does: pay from the peer's purse, add to its slot; False when it does not fit."""
@@ -116,6 +162,7 @@ class Exit:
         self.booted: float | None = None  # the zero of the boot clock, as Trio's clock has it
         self.rearmed = 0
         self.slot_count = 1100
+        self.keys = FakeKeys()
 
     async def start(self, *, serve: bool = True) -> Self:
         # Both clocks run with Trio's, which tests replace by a mock.
@@ -127,10 +174,11 @@ class Exit:
             slots=self.slots,
             dataplane=self.plane,
             flows=self.flows,
-            facts=self.facts,
+            facts=replace(self.facts, public_key=self.keys.public_key),
             wall=lambda: self.wall_offset_seconds + trio.current_time(),
             boot=lambda: int((self.boot_offset_seconds + trio.current_time() - booted) * 1_000_000_000),
             rearm=self._rearm,
+            keys=self.keys,
         )
         try:
             await self.control.start(serve=serve)
@@ -154,6 +202,9 @@ class Exit:
         """The next process over the same state directory (after `stop`), in the same boot."""
         other = Exit(self.directory, **fact_changes)
         other.wall_offset_seconds = self.wall_offset_seconds
+        other.keys = self.keys
+        known = (self.keys.old_public_key, self.keys.public_key)
+        other.plane.own_keys = [key for key in known if key is not None]
         other.boot_offset_seconds, other.booted = self.boot_offset_seconds, self.booted
         return other
 

@@ -12,7 +12,7 @@ from appliance.control.errors import BadClientKey, PeerApplyFailed
 from appliance.control.state import AccountState, LiveSession
 from appliance.slots import Slot
 from appliance.store.sessions import SessionRow
-from tests.appliance.control.fakes import Exit, key
+from tests.appliance.control.fakes import SERVER_KEY, Exit, key
 
 ANYBODY = AccountState("ac_anybody", "paid")
 ADDRESS = IPv4Address("10.101.0.9")
@@ -26,10 +26,10 @@ async def state(tmp_path):
 
 async def test_installing(state):
     slot = Slot.detached("tb_x", 1)
-    await peers.install(state, ANYBODY, key(1), ADDRESS, slot)
+    await peers.install(state, ANYBODY, key(1), ADDRESS, slot, SERVER_KEY)
     assert state.dataplane.peers[key(1)] == (ADDRESS, slot.words)
     with pytest.raises(BadClientKey):
-        await peers.install(state, ANYBODY, key(1), ADDRESS, slot)
+        await peers.install(state, ANYBODY, key(1), ADDRESS, slot, SERVER_KEY)
     assert key(1) in state.dataplane.peers
     await peers.remove(state, key(1))
     assert state.dataplane.peers == {}
@@ -45,13 +45,13 @@ async def test_a_plane_that_hangs(state, virtual_time):
     state.dataplane.gate = trio.Event()
     began = trio.current_time()
     with pytest.raises(PeerApplyFailed):
-        await peers.install(state, ANYBODY, key(1), ADDRESS, Slot.detached("tb_x", 1))
+        await peers.install(state, ANYBODY, key(1), ADDRESS, Slot.detached("tb_x", 1), SERVER_KEY)
     assert trio.current_time() - began == peers.APPLY_SECONDS
 
 
 async def test_putting_back_that_fails_is_said(state, caplog):
     state.dataplane.fail_add = [OSError("no")]
-    row = SessionRow("tb_x", ANYBODY.id, "paid", "local", "", key(1), ADDRESS, 0, 0)
+    row = SessionRow("tb_x", ANYBODY.id, "paid", "local", "", key(1), ADDRESS, 0, 0, SERVER_KEY)
     state.accounts[ANYBODY.id] = ANYBODY
     await peers.put_back(state, LiveSession(row, Slot.detached("tb_x", 1), 0, 0))
     assert "lost its peer" in caplog.text

@@ -42,6 +42,7 @@ def add_session(connection: Connection, number: int, account_id: str = "ac_1") -
         address=IPv4Address("10.101.0.0") + number,
         created_at_ns=1000 * number,
         expires_at_ns=2**62,
+        exit_key=b"x" * 32,
     )
     sessions.add(connection, row)
     return row

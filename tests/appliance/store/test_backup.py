@@ -19,7 +19,7 @@ from sqlalchemy import text
 from appliance import __version__
 from appliance.control.tokens import OPERATOR_TOKEN
 from appliance.errors import StateError, UserError
-from appliance.keys import PRIVATE_KEY
+from appliance.keys import OLD_PRIVATE_KEY, PRIVATE_KEY
 from appliance.startup import _POOL_FILE
 from appliance.store import backup
 from appliance.store.backup import CHECKSUM, DATABASE, MANIFEST, OTHERS, unpack, verify
@@ -83,7 +83,31 @@ def test_what_is_in_it(tmp_path):
 
 
 def test_the_files_are_those_that_others_write():
-    assert {*OTHERS} == {PRIVATE_KEY, _POOL_FILE, OPERATOR_TOKEN}
+    assert {*OTHERS} == {PRIVATE_KEY, OLD_PRIVATE_KEY, _POOL_FILE, OPERATOR_TOKEN}
+
+
+async def test_the_files_are_of_the_moment_of_the_database(tmp_path, monkeypatch):
+    """A key that changes while the backup is packed does not change in the backup."""
+    store = Store.open(tmp_path / "state")
+    key = tmp_path / "state" / PRIVATE_KEY
+    key.write_text("before")
+    pack = backup.pack
+
+    def late(taken: backup.Snapshot) -> Path:
+        key.write_text("after")
+        return pack(taken)
+
+    monkeypatch.setattr(backup, "pack", late)
+    made = await store.backup()
+    assert members(made)[PRIVATE_KEY] == b"before"
+    verify(made)
+    async with trio.open_nursery() as nursery, store.files:  # a change of files keeps a backup waiting
+        nursery.start_soon(store.backup)
+        await trio.sleep(0.2)
+        assert not list((tmp_path / "state").glob("*.db.part"))
+        key.write_text("changed")
+    store.close()
+    assert "changed" in {members(path)[PRIVATE_KEY].decode() for path in (tmp_path / "state").glob("*.part")}
 
 
 async def test_it_is_of_one_moment_while_others_write(tmp_path):

@@ -135,14 +135,18 @@ def rebuilt(file: Path, tmp_path: Path, change) -> Path:
     parts = tmp_path / "parts"
     parts.mkdir()
     schema = change(parts, backup.unpack(file, parts)) or backup.verify(file).schema
-    names = [name for name in (backup.DATABASE, *backup.OTHERS) if (parts / name).exists()]
+    others = {name: (parts / name).read_bytes() for name in backup.OTHERS if (parts / name).exists()}
     with (tmp_path / "bad.backup").open("wb") as bad:
-        backup._write(bad, schema, [(name, parts / name) for name in names])
+        backup._write(bad, schema, backup.Snapshot(parts / backup.DATABASE, others))
     return tmp_path / "bad.backup"
 
 
 def bad_key(parts: Path, _) -> None:
     (parts / "private.key").write_text("short\n")
+
+
+def bad_old_key(parts: Path, _) -> None:
+    (parts / "private.key.old").write_text("short\n")
 
 
 def bad_pool(parts: Path, _) -> None:
