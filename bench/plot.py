@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 70, 150, 56, 64
+WIDTH, HEIGHT = 720, 416
+LEFT, RIGHT, TOP, BOTTOM = 70, 150, 56, 80
 OURS_COLOUR, PEER_COLOUR = "#0b5fc4", "#b4540a"
 TICKS_AT_MOST = 6
-LABEL_HEIGHT = 13
 
 
 @dataclass(frozen=True)
@@ -104,20 +103,23 @@ def svg(chart: Chart) -> str:
         parts.append(f'<path d="M{LEFT} {at:.1f}H{LEFT + width}" stroke="#d8dee4"/>')
         parts.append(_text(LEFT - 8, at + 4, f"{tick * step:g}", "end"))
     for index, point in enumerate(chart.points):
-        parts.append(_text(x(index), TOP + height + 20, point.label))
+        parts.append(_text(x(index), TOP + height + 34, point.label))
     ends = _apart(y(chart.points[-1].ours), y(chart.points[-1].peer))
     ours, peer = [point.ours for point in chart.points], [point.peer for point in chart.points]
     sides = ((OURS_COLOUR, ours, peer), (PEER_COLOUR, peer, ours))
+    figures: list[str] = []  # last, so that no line crosses them
     for (colour, values, others), name, end in zip(sides, chart.names, ends, strict=True):
         line = " ".join(f"{x(index):.1f},{y(value):.1f}" for index, value in enumerate(values))
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
         for index, value in enumerate(values):
             other = others[index]
-            lift = max(LABEL_HEIGHT - (y(other) - y(value)), 0) if value > other else 0
+            above = value > other or (value == other and values is ours)
             parts.append(f'<circle cx="{x(index):.1f}" cy="{y(value):.1f}" r="4" fill="{colour}"/>')
-            parts.append(_text(x(index), y(value) - 9 - lift, f"{value:.3g}", colour=colour, size=11))
+            figure = f"{value:.2f}" if value < 10 else f"{value:.1f}"
+            at = y(value) - 9 if above else y(value) + 18
+            figures.append(_text(x(index), at, figure, colour=colour, size=11))
         parts.append(_text(x(len(values) - 1) + 12, end + 4, name, "start", colour=colour))
-    return "\n".join([*parts, "</svg>", ""])
+    return "\n".join([*parts, *figures, "</svg>", ""])
 
 
 def _apart(one: float, other: float, least: float = 16.0) -> tuple[float, float]:
@@ -130,6 +132,7 @@ def _text(
     x: float, y: float, words: str, anchor: str = "middle", *, colour: str = "#1f2328", size: int = 13
 ) -> str:
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size}">'
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size}"'
+        f' paint-order="stroke" stroke="#ffffff" stroke-width="3">'
         f"{escape(words)}</text>"
     )
