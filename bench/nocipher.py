@@ -26,6 +26,7 @@ PATH = "none"  # what the copy answers when asked for its AEAD path
 # What is compiled, and the ciphers, which nobody calls there and whose compiling takes longest.
 NOT_COPIED = ("_native*.so", "_native.c", "__pycache__", "aead_*.c", "chacha_*.c", "poly_*.c")
 BUILD_SECONDS = 300.0
+PREFIX = "sallyport-bench-"  # of the scratch folder; then the process id
 
 SEAM = """/* No cipher: text is copied, the tag is zeros, and every tag is right. */
 #include <stddef.h>
@@ -83,9 +84,18 @@ def build(scratch: Path) -> Path:
     return program
 
 
+def sweep(place: Path) -> None:
+    """Take away what killed benches left there."""
+    for left in place.glob(f"{PREFIX}*-*"):
+        pid = left.name.removeprefix(PREFIX).split("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)  # somebody else's, or swept by another at this moment
+
+
 @functools.cache
 def _made() -> Path:
-    scratch = tempfile.TemporaryDirectory(prefix="sallyport-bench-")
+    sweep(Path(tempfile.gettempdir()))
+    scratch = tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-")
     atexit.register(scratch.cleanup)
     return build(Path(scratch.name))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
 from bench import nocipher
@@ -14,6 +17,21 @@ TEXT = b"Sally"
 
 def test_the_shipped_library_always_has_a_cipher():
     assert nocipher.path_in_use() != nocipher.PATH
+
+
+def test_only_what_dead_benches_left_is_swept(tmp_path):
+    with subprocess.Popen(["true"]) as dead:
+        dead.wait()
+    kept = [
+        tmp_path / f"{nocipher.PREFIX}{os.getpid()}-a",
+        tmp_path / f"{nocipher.PREFIX}x-y",
+        tmp_path / "z",
+    ]
+    for folder in (*kept, tmp_path / f"{nocipher.PREFIX}{dead.pid}-abc"):
+        folder.mkdir()
+        (folder / "file").touch()
+    nocipher.sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 @pytest.mark.netns
