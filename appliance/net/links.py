@@ -47,6 +47,9 @@ _RTM_GETADDR: Final = 22
 _RTMGRP_LINK: Final = 1
 _IFLA_IFNAME: Final = 3
 _IFLA_MTU: Final = 4
+_IFLA_AF_SPEC: Final = 26
+_IFLA_INET6_ADDR_GEN_MODE: Final = 8
+_IN6_ADDR_GEN_MODE_NONE: Final = 1
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 _IFA_FLAGS: Final = 8
@@ -107,6 +110,22 @@ def set_mtu(name: str, mtu: int) -> None:
 
 def set_queue_length(name: str, packets: int) -> None:
     _ioctl(_SIOCSIFTXQLEN, name, struct.pack("=i", packets))
+
+
+def keep_quiet(name: str) -> None:
+    """Have the kernel give the interface no link-local IPv6 address, nor then solicit routers on it for ever.
+
+    As kernel WireGuard does (wg_open): at the other end of a tunnel no router answers. EAFNOSUPPORT where the
+    host has no IPv6, which is as quiet.
+    """
+    mode = attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes([_IN6_ADDR_GEN_MODE_NONE]))
+    body = _IFINFOMSG.pack(socket.AF_UNSPEC, 0, socket.if_nametoindex(name), 0, 0)
+    with Netlink() as netlink:
+        try:
+            netlink.change(_RTM_NEWLINK, body + attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET6, mode)))
+        except OSError as refusal:
+            if refusal.errno != errno.EAFNOSUPPORT:
+                raise
 
 
 def set_up(name: str, *, up: bool = True) -> None:

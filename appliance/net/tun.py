@@ -146,6 +146,7 @@ def open_tun(name: str, *, mtu: int = 1420, offload: OffloadKnob | None = None) 
         granted = _grant(fd, knob) if vnet_hdr else TunOffload(0)
         links.set_queue_length(made, QUEUE_PACKETS)
         links.set_mtu(made, mtu)
+        links.keep_quiet(made)
     except BaseException:
         os.close(fd)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv6Interface
@@ -141,3 +142,30 @@ async def test_watch_follows_the_tun_into_another_namespace(host: Namespace):
                 seen = await after(watch)
         finally:
             os.close(tun.fd)
+
+
+@pytest.mark.netns
+def test_a_quiet_link_gets_no_address_by_itself(host: Namespace):
+    def go_up() -> None:
+        links.keep_quiet("wire0")
+        links.set_up("wire0")
+        links.set_up("wire1")
+
+    host.inside(go_up)
+    assert "fe80:" not in host.run("ip", "-6", "address", "show", "wire0")
+    assert "fe80:" in host.run("ip", "-6", "address", "show", "wire1")
+
+
+@pytest.mark.netns
+def test_a_host_without_ipv6_is_quiet_anyway(host: Namespace, monkeypatch: pytest.MonkeyPatch):
+    def refuse(number: int) -> None:
+        def change(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(links.Netlink, "change", change)
+
+    refuse(errno.EAFNOSUPPORT)
+    host.inside(lambda: links.keep_quiet("wire0"))
+    refuse(errno.EPERM)
+    with pytest.raises(PermissionError):
+        host.inside(lambda: links.keep_quiet("wire0"))
