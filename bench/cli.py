@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import aead, cpu, handshake, idle, latency, memory, pps, rows, suite, tunnel
+from bench import aead, cpu, handshake, idle, latency, memory, page, pps, rows, suite, tunnel
 from bench.process import LabError
 from bench.registry import Bench, whole_number
 from bench.rows import Row, Verdict
@@ -178,8 +178,12 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return 1
+    report = rows.report(bench.name, where, found)
+    if getattr(options, "page", False):
+        for name in page.write(report, page.DOCS):
+            _say(f"docs/performance.md does not explain: {name}")
     if options.json:
-        print(json.dumps(rows.report(bench.name, where, found), indent=2, allow_nan=False))
+        print(json.dumps(report, indent=2, allow_nan=False))
     else:
         print(rows.table(found))
     if options.check:

@@ -1,4 +1,4 @@
-"""The page of the last full run: `python -m bench.page RUN.json`.
+"""The page of the last full run: made by `bench all --page`, or by `python -m bench.page RUN.json`.
 
 RUN.json is what `bench all --json` printed. It becomes docs/performance.json, the pictures beside it
 (plot.py), and the part of docs/performance.md between the two marks; what people wrote around that stays.

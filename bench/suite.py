@@ -43,12 +43,19 @@ def measure(benches: Sequence[Bench], options: argparse.Namespace, say: Say) -> 
     return rows
 
 
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--page", action="store_true", help="make docs/performance.md of this checkout anew from the run"
+    )
+
+
 def of(benches: Sequence[Bench]) -> Bench:
     """The bench that runs all these."""
     return Bench(
         name="all",
         help="every bench with its defaults, one report",
         run=lambda options, say: measure(benches, options, say),
+        add_options=_add_options,
         needs_root=any(bench.needs_root for bench in benches),
         programs=tuple(sorted({program for bench in benches for program in bench.programs})),
         compares=True,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench import aead, cli, tunnel
+from bench import aead, cli, page, tunnel
 from bench.process import LabError
 from bench.rows import Row
 
@@ -174,3 +174,17 @@ def test_what_could_not_be_measured_in_all_fails_and_the_others_are_shown(monkey
     out = capsys.readouterr().out
     assert "the wire broke" in out
     assert "tunnel: pair tcp 1 stream" in out
+
+
+def test_all_makes_the_page_anew_when_asked(monkeypatch, capsys, tmp_path):
+    fake_measure(monkeypatch, (0.5, 0.5))
+    monkeypatch.setattr(aead, "measure", lambda runs, say: [])
+    monkeypatch.setattr(page, "DOCS", tmp_path)
+    (tmp_path / "performance.md").write_text(f"# P\n{page.BEGIN}\n{page.END}\n{page.EXPLAINED}\n")
+    words = ["all", "--ours", "/bin/true", "--peer", "/bin/true", "--check"]
+    assert cli.main(words) == 1
+    assert not (tmp_path / "performance.json").exists()
+    assert cli.main([*words, "--page"]) == 1
+    assert json.loads((tmp_path / "performance.json").read_text())["bench"] == "all"
+    assert "pair tcp 1 stream" in (tmp_path / "performance.md").read_text()
+    assert "does not explain: tunnel: pair tcp 1 stream" in capsys.readouterr().err
