@@ -67,7 +67,7 @@ class UpConfig:
     allow_networks: tuple[Network, ...]
     conntrack_per_client: int
     nat_address: IPv4Address | None
-    ipv6: Ipv6Mode
+    ipv6: Ipv6Mode | IPv6Network
     log_level: str
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -286,7 +286,14 @@ KEYS: Final = (
         "the way out's own",
         read_nat_address,
     ),
-    Key("ipv6", "mode", "what becomes of clients' IPv6: " + ", ".join(IPV6_MODES), "off", "off", read_ipv6),
+    Key(
+        "ipv6",
+        "mode",
+        f"what becomes of clients' IPv6: {', '.join(IPV6_MODES)}, or the prefix routed here for them",
+        "auto",
+        "auto",
+        read_ipv6,
+    ),
     Key(
         "log_level",
         "word",

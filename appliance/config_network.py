@@ -6,12 +6,15 @@ raises ValueError with what it must be; a list on the command line is written wi
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, IPv6Network, ip_network
 from typing import Final
 
 from appliance.core.exitplan import IPV6_MODES, Ipv6Mode, Network, is_openable
+from appliance.core.ula import LONGEST_PREFIX
 
 _MOST_FLOWS: Final = 1_000_000
+_SHORTEST_PREFIX: Final = 32
+_ROUTABLE_V6: Final = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))
 
 
 def read_allow_networks(value: object) -> tuple[Network, ...]:
@@ -38,11 +41,26 @@ def read_conntrack_per_client(value: object) -> int:
     return value
 
 
-def read_ipv6(value: object) -> Ipv6Mode:
+def read_ipv6(value: object) -> Ipv6Mode | IPv6Network:
+    """A word, or the prefix that is routed to this host for its clients."""
     for mode in IPV6_MODES:
         if value == mode:
             return mode
-    raise ValueError("one of " + ", ".join(IPV6_MODES))
+    problem = (
+        f"one of {', '.join(IPV6_MODES)}, or an IPv6 prefix from /{_SHORTEST_PREFIX} to /{LONGEST_PREFIX} "
+        "inside 2000::/3 or fc00::/7, without host bits"
+    )
+    if not isinstance(value, str) or "/" not in value:
+        raise ValueError(problem)
+    try:
+        prefix = IPv6Network(value)
+    except ValueError:
+        raise ValueError(problem) from None
+    if not _SHORTEST_PREFIX <= prefix.prefixlen <= LONGEST_PREFIX:
+        raise ValueError(problem)
+    if not any(prefix.subnet_of(one) for one in _ROUTABLE_V6):
+        raise ValueError(problem)
+    return prefix
 
 
 def read_nat_address(value: object) -> IPv4Address:

@@ -227,7 +227,16 @@ class _Exit:
                 vital.start_soon(revive, device)
                 vital.start_soon(keep_running, "uapi", uapi.run)
                 words = self._ready_words(device)
-                inside = Inside(control, device, self._warnings, prepared.facts.pool, words, vital)
+                inside = Inside(
+                    control,
+                    device,
+                    self._warnings,
+                    prepared.facts.pool,
+                    words,
+                    vital,
+                    ipv6=prepared.network.ipv6,
+                    refused=prepared.network.refused,
+                )
                 serve_operator = partial(operator.serve, control, config.state_dir, inside)
                 vital.start_soon(keep_running, "operator", serve_operator)
                 vital.start_soon(self._serve_api, control)

@@ -27,7 +27,10 @@ from appliance.clock import boottime_ns, wall_ns
 from appliance.control.door import Control
 from appliance.device.configure import peer_states
 from appliance.device.device import Device
-from appliance.log import ROOT, LogfmtFormatter
+from appliance.errors import UserError
+from appliance.log import ROOT, LogfmtFormatter, event
+
+_log = logging.getLogger("sallyport.status")
 
 READINGS_APART_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 2.0
@@ -129,8 +132,12 @@ class Inside:
         pool: IPv4Network,
         words: Mapping[str, str],
         nursery: trio.Nursery,
+        *,
+        ipv6: str,
+        refused: Callable[[], Mapping[str, int]],
     ) -> None:
-        """`words` are those of the ready line: interface, endpoint, public_key, api.
+        """`words` are those of the ready line: interface, endpoint, public_key, api. `ipv6` says what becomes
+        of clients' IPv6; `refused` reads how many packets the host's rules refused, and blocks for it.
 
         `nursery` is that of the exit's life: a question to a part that hangs outlives whoever asked it.
         """
@@ -139,6 +146,8 @@ class Inside:
         self._warnings = warnings
         self._pool = pool
         self._words = words
+        self._ipv6 = ipv6
+        self._refused = refused
         self._began_ns = boottime_ns()
         self._pump = _Probe(device.pump_answers, nursery)
         self._database = _Probe(control.check_storage, nursery)
@@ -148,6 +157,7 @@ class Inside:
         before = await self._read()
         pump = await self._pump.verdict()
         database = await self._database.verdict()
+        refused = await self._count_refused()
         spent = (boottime_ns() - before.at_ns) / _NS_PER_SECOND
         await trio.sleep(max(0.0, READINGS_APART_SECONDS - spent))
         now = await self._read()
@@ -155,6 +165,7 @@ class Inside:
         return {
             "version": __version__,
             **self._words,
+            **operator.key_words(await self._control.keys()),
             "uptime_seconds": (boottime_ns() - self._began_ns) // _NS_PER_SECOND,
             "health": {"well": pump == database == "ok", "pump": pump, "database": database},
             "draining": self._control.draining,
@@ -164,10 +175,22 @@ class Inside:
                 "static_peers": now.static_peers,
             },
             "rates": _rates(before, now),
+            "ipv6": self._ipv6,
+            "refused": refused,
             "drops": {reason: count for reason, count in self._device.pump.stats().drops.items() if count},
-            **operator.key_words(await self._control.keys()),
             "warnings": self._warnings.told(),
         }
+
+    async def _count_refused(self) -> dict[str, int] | None:
+        """By reason; None when it cannot be told now."""
+        with trio.move_on_after(PATIENCE_SECONDS):
+            try:
+                counted = await trio.to_thread.run_sync(self._refused, abandon_on_cancel=True)
+            except UserError as failure:
+                event(_log, logging.WARNING, "the rules cannot be read", reason=str(failure))
+                return None
+            return {reason: count for reason, count in counted.items() if count}
+        return None
 
     async def peers(self) -> list[dict[str, Any]]:
         """All peers of the interface, sessions' and static ones."""

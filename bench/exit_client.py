@@ -39,21 +39,21 @@ class Client:
     ) -> None:
         """The same by hand, where a test must know which program serves the interface."""
         lines = [line for line in config.splitlines() if not line.startswith(("Address", "MTU"))]
-        address = _value(config, "Address")
         running = wireguard.start(self.host, implementation, self.interface, env)
         running.configure("\n".join(lines) + "\n")
-        running.up(address)
+        running.up(*_value(config, "Address").split(", "))
         self.host.route(f"{OUTSIDE}/32", "dev", self.interface)
 
-    def again(self, config: str) -> None:
-        """A new interface with the same configuration.
+    def again(self, config: str, implementation: str | Path = PEER) -> None:
+        """A new interface in the place of the one that it has, if any.
 
         WireGuard finds out by itself that the other end forgot its keys, but only 15 s after its first
         unanswered packet: a test that is not about that need not wait for it.
         """
-        self.host.run("ip", "link", "del", self.interface)
-        self.interface = self.host.lab.name("w")
-        self.up(config)
+        if self.host.has_interface(self.interface):
+            self.host.run("ip", "link", "del", self.interface)
+            self.interface = self.host.lab.name("w")
+        self.up(config, implementation)
 
     def inner_bytes(self) -> tuple[int, int]:
         """What the interface counts: (received, sent) inner bytes, exact on a TUN without offloads."""

@@ -40,19 +40,26 @@ def _rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
     how = "well" if health["well"] else "NOT WELL"
     static = f", {sessions['static_peers']} static peers" if sessions["static_peers"] else ""
     drains = ", DRAINING: no new ones" if answer["draining"] else ""
+    refused = answer["refused"]
     rows = [
         ("sallyport", f"{answer['version']} on {answer['interface']}, up {age(answer['uptime_seconds'])}"),
         ("health", f"{how}: pump {health['pump']}, database {health['database']}"),
         ("sessions", f"{sessions['live']} live, {sessions['addresses_free']} addresses free{static}{drains}"),
         ("to clients", _speed(rates, "to_clients")),
         ("from clients", _speed(rates, "from_clients")),
-        ("drops", ", ".join(f"{reason} {count}" for reason, count in answer["drops"].items()) or "none"),
+        ("drops", _counts(answer["drops"])),
+        ("refused", "no answer" if refused is None else _counts(refused)),
+        ("ipv6", answer["ipv6"]),
         ("endpoint", answer["endpoint"]),
         *key_rows(answer),
         ("api", answer["api"]),
     ]
     lines = [f"{warning['count']} x {warning['line']}" for warning in answer["warnings"]] or ["none"]
     return [*rows, ("warnings", lines[0]), *(("", line) for line in lines[1:])]
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in counts.items()) or "none"
 
 
 def _speed(rates: dict[str, Any], way: str) -> str:

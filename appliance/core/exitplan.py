@@ -20,14 +20,16 @@ Rules of the plan:
 * NAT is by `iifname` in postrouting (kernel >= 5.7): whatever entered by the tunnel and leaves by
   anything else leaves with the host's own address, so no inner address is ever seen outside. With
   `nat_address` it leaves the egress with that one; any other way out still takes the host's own.
-* With `ipv6 = "nat"` they are masqueraded as IPv4 is, if the host has a way out for IPv6. Without one, and
-  with `ipv6 = "reject"`, clients have an IPv6 address and send all their IPv6 here, where it is rejected
-  at once, so that none of it goes around the tunnel. That happens in prerouting (kernel >= 5.9): without IPv6
-  forwarding, which stays off, no packet ever comes to the forward hook.
+* Clients' IPv6 has a way out only where `net/ipv6.py` found one (`egress_v6`). It leaves with the host's
+  address, as IPv4 does, or, when clients have addresses of a routed prefix, with their own. Without a way out
+  clients still have an IPv6 address and send all their IPv6 here, where it is rejected at once, so that none
+  of it goes around the tunnel. That happens in prerouting (kernel >= 5.9): without IPv6 forwarding, which
+  then stays off, no packet ever comes to the forward hook.
 * One client cannot fill the host's connection table: a set counts each client's open flows, and a new one
   over the limit is rejected. The set lives in the table, so it is gone with it.
 * TCP's segment size is lowered to what fits the smaller of the two ways (`rt mtu` looks at both), because
   many networks filter the ICMP messages that would say so.
+* A rule that refuses something counts it, and has the reason as its comment: `sallyport status` adds them up.
 """
 
 from __future__ import annotations
@@ -84,8 +86,8 @@ OPENABLE_V4: Final = tuple(
 OPENABLE_V6: Final = (IPv6Network("fc00::/7"),)
 
 CONNTRACK_PER_CLIENT: Final = 4096
-Ipv6Mode = Literal["off", "reject", "nat"]
-IPV6_MODES: Final[tuple[Ipv6Mode, ...]] = ("off", "reject", "nat")
+Ipv6Mode = Literal["auto", "nat", "reject", "off"]
+IPV6_MODES: Final[tuple[Ipv6Mode, ...]] = ("auto", "nat", "reject", "off")
 # Clients whose flows are counted at once; more sessions than one exit carries.
 _COUNTED_CLIENTS: Final = 65_536
 
@@ -167,12 +169,13 @@ class Table:
 @dataclass(frozen=True)
 class Policy:
     """What the operator decides about clients' traffic: private networks that are open, flows per client,
-    the address that they leave the egress with (None: the host's own), and what becomes of their IPv6."""
+    the address that they leave the egress with (None: the host's own), and what becomes of their IPv6 (a
+    network: a prefix routed to this host that their addresses come from)."""
 
     allow_networks: tuple[Network, ...] = ()
     conntrack_per_client: int = CONNTRACK_PER_CLIENT
     nat_address: IPv4Address | None = None
-    ipv6: Ipv6Mode = "off"
+    ipv6: Ipv6Mode | IPv6Network = "off"
 
     @property
     def allowed_v4(self) -> list[IPv4Network]:
@@ -204,6 +207,8 @@ class ExitPlan:
     def __post_init__(self) -> None:
         if not is_interface_name(self.interface):
             raise ValueError(f"not an interface name the exit can use: {self.interface!r}")
+        if self.policy.ipv6 in ("off", "reject") and self.egress_v6 is not None:
+            raise ValueError(f"a way out for IPv6 with ipv6 = {self.policy.ipv6}")
         if self.pool.prefixlen > 30:
             raise ValueError(f"pool {self.pool} has no room for a client: the prefix must be /30 or shorter")
         if self.policy.nat_address is not None and not (self.egress and is_interface_name(self.egress)):
@@ -218,12 +223,15 @@ class ExitPlan:
     @property
     def prefix_v6(self) -> IPv6Network | None:
         """The tunnel's IPv6 network, None when clients have no IPv6 address."""
-        return None if self.policy.ipv6 == "off" else tunnel_prefix(self.pool)
+        asked = self.policy.ipv6
+        if isinstance(asked, IPv6Network):
+            return asked
+        return None if asked == "off" else tunnel_prefix(self.pool)
 
     @property
     def forwards_v6(self) -> bool:
         """Whether clients' IPv6 goes on to the internet."""
-        return self.policy.ipv6 == "nat" and self.egress_v6 is not None
+        return self.egress_v6 is not None
 
     @property
     def gateway_v6(self) -> IPv6Interface | None:
@@ -261,20 +269,28 @@ def _table(plan: ExitPlan) -> Table:
     from_clients = Chain(
         "from_clients",
         (
-            f"{leaves} counter drop",
+            _because("other_client", f"{leaves} counter drop"),
             _forbid("ip daddr", FORBIDDEN_V4, [*collapse_addresses(policy.allowed_v4)]),
             _forbid("ip6 daddr", FORBIDDEN_V6, [*collapse_addresses(policy.allowed_v6)]),
-            f"tcp dport {_set(REJECTED_TCP_PORTS)} counter reject with tcp reset",
+            _because("closed_port", f"tcp dport {_set(REJECTED_TCP_PORTS)} counter reject with tcp reset"),
             *(
-                f"ct state new add @flows_{one} {{ {word} saddr {over} }} counter {_REJECT}"
+                _because(
+                    "too_many_flows",
+                    f"ct state new add @flows_{one} {{ {word} saddr {over} }} counter {_REJECT}",
+                )
                 for one, word in families
             ),
             clamp,
         ),
     )
-    to_clients = Chain("to_clients", ("ct state != { established, related } counter drop", clamp))
-    input_ = Chain("input", (f"{enters} counter drop",), "type filter hook input priority filter")
-    others = f'meta nfproto ipv6 iifname != "{interface}" oifname != "{interface}" counter drop'
+    uninvited = _because("uninvited", "ct state != { established, related } counter drop")
+    to_clients = Chain("to_clients", (uninvited, clamp))
+    to_host = _because("host", f"{enters} counter drop")
+    input_ = Chain("input", (to_host,), "type filter hook input priority filter")
+    others = _because(
+        "ipv6_of_others",
+        f'meta nfproto ipv6 iifname != "{interface}" oifname != "{interface}" counter drop',
+    )
     forward = Chain(
         "forward",
         (
@@ -284,13 +300,14 @@ def _table(plan: ExitPlan) -> Table:
         ),
         "type filter hook forward priority filter",
     )
-    nat = [f'{enters} oifname != "{interface}" counter masquerade']
+    own_v6 = "meta nfproto ipv4 " if isinstance(policy.ipv6, IPv6Network) else ""
+    nat = [f'{enters} oifname != "{interface}" {own_v6}counter masquerade']
     if policy.nat_address is not None:
         nat.insert(0, f'{enters} oifname "{plan.egress}" counter snat ip to {policy.nat_address}')
     postrouting = Chain("postrouting", tuple(nat), "type nat hook postrouting priority srcnat")
     chains = [from_clients, to_clients, input_, forward, postrouting]
     if policy.ipv6 != "off" and not plan.forwards_v6:
-        refuse = f"{enters} meta nfproto ipv6 counter {_REJECT_V6}"
+        refuse = _because("ipv6", f"{enters} meta nfproto ipv6 counter {_REJECT_V6}")
         chains.append(Chain("prerouting", (refuse,), "type filter hook prerouting priority filter"))
     return Table(TABLE_FAMILY, table_name(interface), tuple(chains), counted)
 
@@ -298,7 +315,12 @@ def _table(plan: ExitPlan) -> Table:
 def _forbid(destination: str, forbidden: tuple[Network, ...], allowed: list[Network]) -> str:
     """The rule that closes `forbidden` but for what is allowed."""
     but = f" {destination} != {_set(tuple(allowed))}" if allowed else ""
-    return f"{destination} {_set(forbidden)}{but} counter {_REJECT}"
+    return _because("private_network", f"{destination} {_set(forbidden)}{but} counter {_REJECT}")
+
+
+def _because(reason: str, rule: str) -> str:
+    """A rule that refuses, with the word under which what it counts is told."""
+    return f'{rule} comment "{reason}"'
 
 
 def _set(members: tuple[object, ...]) -> str:

@@ -1,7 +1,8 @@
 """IPv6 inside the tunnel: one /64 of unique local addresses (RFC 4193), one address for each client.
 
 Both are computed, so there is nothing to keep: the prefix follows from the address pool, a client's
-address from its IPv4 lease (its last 32 bits). The same pool gives the same prefix on every exit, as it
+address from its IPv4 lease (its last 32 bits; a routed prefix that takes the /64's place has room for them
+when it is a /96 or shorter). The same pool gives the same prefix on every exit, as it
 gives the same IPv4 addresses; the addresses never leave the tunnel. Pure; `net/exit.py` numbers the
 interface with it, `control/wg_config.py` tells clients, `device/sessions.py` lets them use it.
 """
@@ -14,6 +15,9 @@ from typing import Final
 
 _LOCALLY_ASSIGNED: Final = b"\xfd"
 _GLOBAL_ID_BYTES: Final = 5
+
+# The longest prefix in which every IPv4 lease has an address.
+LONGEST_PREFIX: Final = 96
 
 
 def tunnel_prefix(pool: IPv4Network) -> IPv6Network:

@@ -54,8 +54,7 @@ def find_egress(interface: str | None = None) -> Egress | None:
 
 
 def find_egress_v6(interface: str | None = None) -> str | None:
-    """The interface of the preferred IPv6 default route (of those by `interface`, when one is given); None
-    when the host has no such route, or no address that is more than link-local."""
+    """The interface of the preferred IPv6 default route (of those by `interface`, when one is given)."""
     names = {link.index: link.name for link in links.read_links()}
     ways = [
         route
@@ -63,11 +62,19 @@ def find_egress_v6(interface: str | None = None) -> str | None:
         if route.is_default and route.table == routes.MAIN_TABLE and route.unicast and route.alive
         if names.get(route.index) is not None and interface in (None, names[route.index])
     ]
-    numbered = any(
-        one.address.version == 6 and one.scope == _SCOPE_UNIVERSE and one.usable
+    return names[min(ways, key=lambda route: route.metric).index] if ways else None
+
+
+def addresses_v6(tunnel: str) -> list[links.LinkAddress]:
+    """The IPv6 addresses that the host can send with to the internet, or can in a moment (one that has just
+    come is tried for a second first); those of `tunnel` apart."""
+    own = {link.index for link in links.read_links() if link.name == tunnel}
+    return [
+        one
         for one in links.read_addresses()
-    )
-    return names[min(ways, key=lambda route: route.metric).index] if ways and numbered else None
+        if one.address.version == 6 and one.scope == _SCOPE_UNIVERSE and one.index not in own
+        if one.usable or one.tentative
+    ]
 
 
 def find_lans(networks: Iterable[Network], tunnel: str) -> tuple[str, ...]:

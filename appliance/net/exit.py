@@ -30,16 +30,17 @@ from appliance.core.exitplan import (
     forwarding_sysctl,
     is_interface_name,
     table_interface,
+    table_name,
 )
 from appliance.core.ula import address_in
 from appliance.errors import InUseError, UsageError
 from appliance.log import event
 from appliance.net import conntrack, firewall, links, nftables
-from appliance.net.egress import Egress, find_egress, find_egress_v6, find_lans
+from appliance.net.egress import Egress, addresses_v6, find_egress, find_lans
 from appliance.net.forwarding import Forwarding
-from appliance.net.forwarding6 import Forwarding6, ipv6_forwarding
 from appliance.net.holders import Holders
-from appliance.net.pool import check_pool, check_prefix, choose_pool, taken_networks
+from appliance.net.ipv6 import WayOut, find_way_out
+from appliance.net.pool import check_pool, check_prefix, check_routed, choose_pool, taken_networks
 from appliance.net.tun import check_tun
 
 _log = logging.getLogger("sallyport.net")
@@ -88,7 +89,8 @@ class ExitNetwork:
         self._egress = egress
         self._pool = pool if pool is not None else remembered_pool
         self._policy = policy or Policy()
-        self._v6 = Forwarding6({})
+        self._v6 = WayOut()
+        self._on_link: str | None = None
         self._forwarding = Forwarding(state_dir, Holders(_exit_lives))
         self._plan: ExitPlan | None = None
         self._created = False
@@ -113,22 +115,28 @@ class ExitNetwork:
         else:
             pool = self._pool
             check_pool(pool, taken)
+        self._v6 = find_way_out(
+            self._policy.ipv6,
+            tunnel=self.interface,
+            table=table_name(self.interface),
+            egress=self._egress,
+            lans=find_lans(self._policy.allowed_v6, self.interface),
+            forwarding=self._forwarding,
+        )
         try:
             plan = ExitPlan(
                 self.interface,
                 pool,
                 None if egress is None else egress.interface,
                 self._policy,
-                find_lans(self._policy.allow_networks, self.interface),
-                self._find_v6(),
-                self._v6.closes,
+                find_lans(self._policy.allowed_v4, self.interface),
+                self._v6.egress,
+                self._v6.needs.closes,
             )
         except ValueError as refusal:
             raise UsageError(str(refusal)) from None
-        if plan.prefix_v6 is not None:
-            check_prefix(plan.prefix_v6, self.interface)
+        self._check_v6(plan)
         self._forwarding.check(plan.ways)
-        self._forwarding.check_writable(self._v6.settings)
         nftables.check(plan.table)
         self._plan = plan
         return ExitFacts(pool, plan.gateway, egress, plan.prefix_v6)
@@ -140,14 +148,15 @@ class ExitNetwork:
             raise RuntimeError("create() before check()")
         before = self._forwarding.saved()
         self._created = True
-        settings = {**self._v6.settings, **plan.sysctls}
-        self._forwarding.apply(settings, plan.table.name, _shared(plan, self._v6.settings))
+        settings = {**self._v6.needs.settings, **plan.sysctls}
+        self._forwarding.apply(settings, plan.table.name, _shared(plan, self._v6.needs.settings))
         nftables.apply(plan.table)
         if before is not None and before.table != plan.table.name:
             self._remove_left_over(before.table)
         links.set_address(plan.interface, IPv4Interface((plan.gateway, plan.pool.prefixlen)))
         links.set_up(plan.interface)
         self._number_v6(plan)
+        self._tell_of_v6(plan)
         self._warn_of_foreign_address()
         for obstacle in firewall.find_obstacles(plan.interface, plan.table, ipv6=plan.forwards_v6):
             event(_log, logging.WARNING, obstacle.what, allow_it_with=obstacle.command)
@@ -174,31 +183,61 @@ class ExitNetwork:
         if self._plan is not None and self._plan.forwards_v6 and self._plan.prefix_v6 is not None:
             await trio.to_thread.run_sync(conntrack.forget, address_in(self._plan.prefix_v6, address))
 
-    def _find_v6(self) -> str | None:
-        """The way out for IPv6 when it is to be used, with the settings that it needs."""
-        saved = self._forwarding.saved()
-        if self._policy.ipv6 != "nat":
-            return None
-        egress = find_egress_v6(self._egress)
-        if egress is not None:
-            wrote = {} if saved is None else saved.wrote
-            self._v6 = ipv6_forwarding(self._forwarding.proc, self.interface, egress, wrote)
-        return egress
+    @property
+    def ipv6(self) -> str:
+        """What becomes of clients' IPv6, in one word."""
+        if self._plan is None or self._plan.prefix_v6 is None:
+            return "off"
+        if not self._plan.forwards_v6:
+            return "rejected"
+        return "routed" if isinstance(self._policy.ipv6, IPv6Network) else "translated"
+
+    def refused(self) -> dict[str, int]:
+        """How many packets the rules refused since the start, by reason. Blocks for some ten milliseconds."""
+        return {} if self._plan is None else nftables.count(self._plan.table)
+
+    def _check_v6(self, plan: ExitPlan) -> None:
+        """Clients' IPv6 addresses are nobody else's on this host."""
+        if isinstance(self._policy.ipv6, IPv6Network):
+            self._on_link = check_routed(self._policy.ipv6, self.interface)
+        elif plan.prefix_v6 is not None:
+            check_prefix(plan.prefix_v6, self.interface)
 
     def _number_v6(self, plan: ExitPlan) -> None:
         """Behind an address of its network the host can answer clients; without IPv6 it stays silent."""
         if plan.gateway_v6 is None:
             return
-        if self._policy.ipv6 == "nat" and not plan.forwards_v6:
-            event(_log, logging.WARNING, "the host has no way out for IPv6: clients' IPv6 is rejected")
         try:
-            links.set_address(plan.interface, plan.gateway_v6)
+            try:
+                links.set_address(plan.interface, plan.gateway_v6)
+            except OSError:
+                # A host whose interfaces come without IPv6; on our own it is ours to say, and goes with it.
+                Path(f"/proc/sys/net/ipv6/conf/{plan.interface}/disable_ipv6").write_text("0\n")
+                links.set_address(plan.interface, plan.gateway_v6)
         except OSError as refusal:
             event(
                 _log,
                 logging.WARNING,
                 "the host has IPv6 switched off: clients' IPv6 is dropped without an answer",
                 reason=os.strerror(refusal.errno or 0),
+            )
+
+    def _tell_of_v6(self, plan: ExitPlan) -> None:
+        """What was decided, and what the operator may have to do for it."""
+        asked = self._policy.ipv6
+        if self._v6.why:
+            level = logging.INFO if asked == "auto" else logging.WARNING
+            event(_log, level, f"clients' IPv6 is rejected: {self._v6.why}")
+        elif plan.forwards_v6:
+            event(_log, logging.INFO, f"clients' IPv6 is {self.ipv6}", egress=plan.egress_v6)
+        if self._on_link is not None and plan.forwards_v6:
+            own = [one.address for one in addresses_v6(plan.interface)]
+            event(
+                _log,
+                logging.WARNING,
+                "the IPv6 prefix is part of a link of this host: the router there must send it here",
+                link=self._on_link,
+                command_on_the_router=f"ip -6 route add {asked} via {own[0] if own else 'ADDRESS'}",
             )
 
     def _warn_of_foreign_address(self) -> None:
@@ -219,7 +258,7 @@ class ExitNetwork:
 
     def _put_back_settings(self, plan: ExitPlan) -> None:
         """Another exit of this host may leave by the same interface: its forwarding then stays on."""
-        self._forwarding.undo(_shared(plan, self._v6.settings))
+        self._forwarding.undo(_shared(plan, self._v6.needs.settings))
 
     def _remove_table(self, plan: ExitPlan) -> None:
         nftables.remove(plan.table.family, plan.table.name)

@@ -74,7 +74,7 @@ class Forwarding:
             if self._read(there) != value and not os.access(self._sysctl(there), os.W_OK):
                 raise PrivilegeError(
                     f"IPv6 cannot be forwarded, /proc/sys is read-only: {sysctl_name(there)} is not {value}; "
-                    "set net.ipv6.conf.all.forwarding=1 from outside, or leave ipv6 = nat"
+                    "set net.ipv6.conf.all.forwarding=1 from outside, or ipv6 = reject here"
                 )
 
     def check(self, ways: Iterable[str]) -> None:
@@ -87,6 +87,10 @@ class Forwarding:
                 f"IPv4 forwarding is off and /proc/sys is read-only: {sysctl_name(path)} is not 1; "
                 "set net.ipv4.ip_forward=1 from outside (docker run --sysctl net.ipv4.ip_forward=1)"
             )
+
+    def others_hold(self, path: str, table: str) -> bool:
+        """Whether a setting is what it is because of other exits than that of `table`."""
+        return self._holders.others(path, table)
 
     def saved(self) -> Saved | None:
         """What an exit of this state directory changed and has not put back; None when nothing."""

@@ -1,8 +1,10 @@
 """Which settings make the host forward clients' IPv6, and what must be set before them.
 
-Who calls it: `exit.py`, with `ipv6 = "nat"`; `forwarding.py` saves, writes and puts back what is named here.
+Who calls it: `ipv6.py`, when clients' IPv6 is to go on; `forwarding.py` saves, writes and puts back what is
+named here.
 
-Since kernel 6.17 an interface has `force_forwarding`: the tunnel and the egress get it, and that is all.
+Since kernel 6.17 an interface has `force_forwarding`: the tunnel and those by which answers come get it, and
+that is all.
 Before, IPv6 is forwarded only with `all/forwarding`, which is a trap: it switches every interface (and
 `default`) to forwarding, and one that forwards no longer heeds router advertisements, so the kernel throws
 away the host's own default route. `accept_ra = 2` heeds them all the same, and must be there *before*. So:
@@ -15,7 +17,7 @@ A host that forwards IPv6 already is left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,12 +34,13 @@ class Forwarding6:
     closes: bool = False
 
 
-def ipv6_forwarding(proc: Path, tunnel: str, egress: str, wrote: Mapping[str, str]) -> Forwarding6:
-    """What this kernel needs; `wrote` are settings of a run of ours that crashed and still stand."""
+def ipv6_forwarding(proc: Path, tunnel: str, ways: Iterable[str], wrote: Mapping[str, str]) -> Forwarding6:
+    """What this kernel needs. By `ways` answers come in; `wrote` are settings of a run of ours that crashed
+    and still stand."""
     if _read(proc, ALL) == "1" and ALL not in wrote:
         return Forwarding6({})
     if (proc / "sys" / _conf("default", FORCE)).exists():
-        return Forwarding6({_conf(name, FORCE): "1" for name in (tunnel, egress)})
+        return Forwarding6({_conf(name, FORCE): "1" for name in (tunnel, *ways)})
     directory = proc / "sys/net/ipv6/conf"
     names = sorted({path.name for path in directory.iterdir()} - {"all", tunnel})
     heeding = [_conf(name, "accept_ra") for name in names if _heeds(proc, name, wrote)]

@@ -50,6 +50,16 @@ class Holders:
             self._write(note, current if original is None else original, [*holders, holder])
             return current if original is None else original
 
+    def others(self, setting: str, holder: str) -> bool:
+        """Whether anybody but `holder` holds a setting; asking leaves no trace."""
+        try:
+            note = open(self._path(setting), encoding="ascii")  # noqa: SIM115  # closed two lines on
+        except OSError:
+            return False  # nobody ever wrote one
+        with note:
+            fcntl.flock(note, fcntl.LOCK_SH)
+            return bool(self._read(note, without=holder)[1])
+
     def leave(self, setting: str, holder: str) -> bool:
         """Hold it no longer. True when nobody else does: then the original is to be put back."""
         with self._note(setting) as note:
@@ -80,10 +90,13 @@ class Holders:
             json.dump({"original": original, "holders": holders}, note)
             note.flush()
 
+    def _path(self, setting: str) -> Path:
+        return self._directory / f"{_namespace()}-{setting.replace('/', '_')}.setting"
+
     @contextmanager
     def _note(self, setting: str) -> Iterator[TextIO | None]:
         """The note of a setting, locked; None where there can be none."""
-        path = self._directory / f"{_namespace()}-{setting.replace('/', '_')}.setting"
+        path = self._path(setting)
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             note = _locked(path)

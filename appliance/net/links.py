@@ -84,8 +84,8 @@ class LinkChanged:
 
 @dataclass(frozen=True)
 class LinkAddress:
-    """An address of an interface. `usable`: neither deprecated nor still being tried; `primary`: neither a
-    temporary one nor an interface's second."""
+    """An address of an interface. `usable`: neither deprecated nor still being tried (`tentative`);
+    `primary`: neither a temporary one nor an interface's second."""
 
     index: int
     address: Address
@@ -93,6 +93,7 @@ class LinkAddress:
     scope: int
     usable: bool
     primary: bool
+    tentative: bool
 
 
 def exists(name: str) -> bool:
@@ -354,4 +355,5 @@ def _parse_address(message: Message) -> LinkAddress | None:
         scope=scope,
         usable=not flags & (_IFA_F_DEPRECATED | _IFA_F_TENTATIVE | _IFA_F_DADFAILED),
         primary=not flags & _IFA_F_TEMPORARY_OR_SECONDARY,
+        tentative=bool(flags & _IFA_F_TENTATIVE) and not flags & _IFA_F_DADFAILED,
     )

@@ -74,6 +74,21 @@ def list_ruleset() -> object:
         raise NftablesError("nft gave no JSON") from None
 
 
+def count(table: Table) -> dict[str, int]:
+    """The packets that the table's rules with a counter and a comment have counted, added up by comment."""
+    text = _run(["--json", "--terse", "list", "table", table.family, table.name])
+    counted: dict[str, int] = {}
+    try:
+        for entry in json.loads(text)["nftables"]:
+            rule = entry.get("rule", {})
+            packets = [part["counter"]["packets"] for part in rule.get("expr", ()) if "counter" in part]
+            if packets and "comment" in rule:
+                counted[rule["comment"]] = counted.get(rule["comment"], 0) + sum(packets)
+    except (ValueError, KeyError, TypeError):
+        raise NftablesError("nft gave no table that makes sense") from None
+    return counted
+
+
 def _run(arguments: list[str], text: str = "") -> str:
     try:
         done = subprocess.run(

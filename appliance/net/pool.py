@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 from appliance.errors import InUseError
@@ -23,6 +23,10 @@ _BLOCKS: Final = tuple(
 )
 _POOL_PREFIX: Final = 24
 _BLOCK_V6_PREFIX: Final = 8
+_HOST_V6_PREFIX: Final = 128
+
+
+_ROUTED: Final = "it must be routed to this host and used for nothing else"
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,33 @@ def check_prefix(prefix: IPv6Network, interface: str) -> None:
                 f"the tunnel's IPv6 network {prefix} overlaps the route {network}{where}: "
                 "choose another pool with --pool, the network follows from it"
             )
+
+
+def check_routed(prefix: IPv6Network, interface: str) -> str | None:
+    """InUseError when a prefix that is said to be routed to this host holds something of the host's.
+
+    Gives the interface on whose link a wider network than the prefix lies: there it is not routed, and its
+    hosts look for the clients as their neighbours. A route for a wider network by a gateway is no
+    contradiction, nor is one that only says "unreachable", as whoever takes a delegated prefix sets.
+    """
+    names = {link.index: link.name for link in links.read_links()}
+    on_link = None
+    for route in routes.read_routes(6):
+        network, name = route.network, names.get(route.index)
+        if not isinstance(network, IPv6Network) or name == interface:
+            continue
+        where = f" dev {name}" if name is not None else ""
+        if isinstance(route.gateway, IPv6Address) and route.gateway in prefix:
+            raise InUseError(f"the IPv6 prefix {prefix} holds the gateway {route.gateway}{where}: {_ROUTED}")
+        if route.is_default or not network.overlaps(prefix):
+            continue
+        if not route.unicast and network.prefixlen < _HOST_V6_PREFIX:
+            continue
+        if network.prefixlen >= prefix.prefixlen:
+            raise InUseError(f"the IPv6 prefix {prefix} overlaps the route {network}{where}: {_ROUTED}")
+        if route.gateway is None:
+            on_link = name
+    return on_link
 
 
 def choose_pool(taken: Iterable[Taken]) -> IPv4Network:

@@ -39,7 +39,7 @@ def test_defaults() -> None:
         allow_networks=(),
         conntrack_per_client=4096,
         nat_address=None,
-        ipv6="off",
+        ipv6="auto",
         log_level="info",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, IPv6Network, ip_network
 
 import pytest
 
@@ -45,9 +45,15 @@ def test_numbers_of_flows():
 
 
 def test_ipv6():
-    assert [read_ipv6(mode) for mode in ("off", "reject", "nat")] == ["off", "reject", "nat"]
-    for value in ("", "on", "OFF", None, True, 6):
-        with pytest.raises(ValueError, match="off, reject, nat"):
+    modes = ["auto", "nat", "reject", "off"]
+    assert [read_ipv6(mode) for mode in modes] == modes
+    for text in ("2001:db8:1::/64", "2001:db8::/32", "fd00:1:2:3::/96"):
+        assert read_ipv6(text) == IPv6Network(text)
+    for value in (
+        *("", "on", "OFF", None, True, 6, 2**64, "2001:db8::1", "2001:db8::1/64", "2001:db8::/97", "/64"),
+        *("2000::/31", "10.0.0.0/24", "fe80::/64", "ff00::/64", "::/64", "64:ff9b::/96", "fe80::%eth0/64"),
+    ):
+        with pytest.raises(ValueError, match="auto, nat, reject, off, or an IPv6 prefix"):
             read_ipv6(value)
 
 

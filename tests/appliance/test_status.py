@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address, IPv4Network
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
 import trio
 
 from appliance import status
-from appliance.device.sessions import SessionPeers
 from appliance.control.views import Keys, OldKey
+from appliance.device.sessions import SessionPeers
+from appliance.errors import UserError
 from appliance.log import event
 from appliance.status import Inside, RecentWarnings
 from tests.appliance.device.pair import Side, running_side, udp_packet
@@ -35,28 +37,39 @@ class _Control:
     def __init__(self) -> None:
         self.draining = False
         self.rows: list[_Row] = []
+        self.old: OldKey | None = None
         self.failure: Exception | None = None
         self.gate: trio.Event | None = None
-        self.old: OldKey | None = None
 
     async def list_sessions(self) -> list[_Row]:
         return self.rows
 
-    async def check_storage(self) -> None:
-        if self.gate is not None:
     async def keys(self) -> Keys:
         return Keys("K=", self.old)
 
+    async def check_storage(self) -> None:
+        if self.gate is not None:
             await self.gate.wait()
         if self.failure is not None:
             raise self.failure
 
 
 @asynccontextmanager
-async def asked(side: Side, control: Any) -> AsyncIterator[Inside]:
+async def asked(
+    side: Side, control: Any, refused: Callable[[], dict[str, int]] | None = None
+) -> AsyncIterator[Inside]:
     async with trio.open_nursery() as nursery:
         pool = IPv4Network("10.9.0.0/24")
-        yield Inside(control, side.device, RecentWarnings(), pool, WORDS, nursery)
+        yield Inside(
+            control,
+            side.device,
+            RecentWarnings(),
+            pool,
+            WORDS,
+            nursery,
+            ipv6="translated",
+            refused=refused or (lambda: {"host": 0, "too_many_flows": 7}),
+        )
         nursery.cancel_scope.cancel()
 
 
@@ -73,10 +86,30 @@ async def test_an_idle_exit() -> None:
     assert told["health"] == {"well": True, "pump": "ok", "database": "ok"}
     assert told["sessions"] == {"live": 0, "addresses_free": 253, "static_peers": 0}
     assert told["draining"] is False
+    assert (told["ipv6"], told["refused"]) == ("translated", {"too_many_flows": 7})
     assert (told["drops"], told["warnings"], told["uptime_seconds"]) == ({}, [], 0)
     rates = told["rates"]
     assert 0.2 <= rates.pop("over_seconds") < 5
     assert set(rates.values()) == {0}
+
+
+async def test_rules_that_cannot_be_read() -> None:
+    def fail() -> dict[str, int]:
+        raise UserError("nft failed: busy")
+
+    hung = threading.Event()
+
+    def hang() -> dict[str, int]:
+        hung.wait(10)
+        return {}
+
+    async with running_side("10.9.0.1") as side:
+        for refused in (fail, hang):
+            async with asked(side, _Control(), refused) as inside:
+                told = await inside.status()
+                assert told["refused"] is None
+                assert told["health"]["well"] is True
+    hung.set()
 
 
 async def test_traffic_peers_and_drops() -> None:
@@ -186,6 +219,20 @@ async def test_the_watchdog_and_we_share_an_answer() -> None:
                     nursery.start_soon(side.device.pump_answers)
 
 
+async def test_a_key_that_was_rotated() -> None:
+    control = _Control()
+    control.old = OldKey("O=", 2, 1, datetime(2026, 5, 28, 14, 2, 14, tzinfo=UTC))
+    async with running_side("10.9.0.1") as side, asked(side, control) as inside:
+        told = await inside.status()
+    assert told["public_key"] == "K="
+    assert told["old_key"] == {
+        "public_key": "O=",
+        "sessions": 2,
+        "static_peers": 1,
+        "until": "2026-05-28T14:02:14Z",
+    }
+
+
 def test_warnings_are_counted_by_kind_and_bounded() -> None:
     with RecentWarnings.kept() as recent:
         LOG.setLevel(logging.DEBUG)
@@ -204,17 +251,3 @@ def test_warnings_are_counted_by_kind_and_bounded() -> None:
         assert max(len(kind["line"]) for kind in kinds) == 500
     event(LOG, logging.WARNING, "afterwards")
     assert "afterwards" not in repr(recent.told())
-async def test_a_key_that_was_rotated() -> None:
-    control = _Control()
-    control.old = OldKey("O=", 2, 1, datetime(2026, 5, 28, 14, 2, 14, tzinfo=UTC))
-    async with running_side("10.9.0.1") as side, asked(side, control) as inside:
-        told = await inside.status()
-    assert told["public_key"] == "K="
-    assert told["old_key"] == {
-        "public_key": "O=",
-        "sessions": 2,
-        "static_peers": 1,
-        "until": "2026-05-28T14:02:14Z",
-    }
-
-

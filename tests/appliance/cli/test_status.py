@@ -31,6 +31,8 @@ ANSWER: dict[str, Any] = {
         "from_clients_packets_per_second": 1,
     },
     "drops": {"replay": 3, "purse": 12},
+    "refused": {"too_many_flows": 9, "host": 1},
+    "ipv6": "translated",
     "warnings": [{"count": 2, "line": "first"}, {"count": 1, "line": "second"}],
 }
 
@@ -54,6 +56,8 @@ def test_one_screen(answer: dict[str, Any], capsys: pytest.CaptureFixture[str]) 
         "to clients    100.0 Mbit/s, 9000 packets/s\n"
         "from clients  320.0 bit/s, 1 packets/s\n"
         "drops         replay 3, purse 12\n"
+        "refused       too_many_flows 9, host 1\n"
+        "ipv6          translated\n"
         "endpoint      198.51.100.7:51820\n"
         "public key    K=\n"
         "api           http://127.0.0.1:8080\n"
@@ -67,12 +71,14 @@ def test_what_is_not_well_stands_out(answer: dict[str, Any], capsys: pytest.Capt
     answer["sessions"]["static_peers"] = 1
     answer["draining"] = True
     answer["drops"].clear()
+    answer["refused"] = None
     answer["warnings"].clear()
     assert main(["status"]) == 0
     out = capsys.readouterr().out
     assert "NOT WELL: pump no answer, database ok\n" in out
     assert "251 addresses free, 1 static peers, DRAINING: no new ones\n" in out
     assert "drops         none\n" in out
+    assert "refused       no answer\n" in out
     assert out.endswith("warnings      none\n")
 
 

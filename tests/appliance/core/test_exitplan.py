@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from appliance.core.exitplan import (
     FORBIDDEN_V4,
     FORBIDDEN_V6,
     ExitPlan,
+    Ipv6Mode,
     Policy,
     forwarding_sysctl,
     is_interface_name,
@@ -129,7 +130,7 @@ def test_all_ipv6_of_clients_is_rejected_before_it_is_routed():
     chain = plan.table.chains[-1]
     assert chain.hook == "type filter hook prerouting priority filter"
     assert chain.rules == (
-        'iifname "sally0" meta nfproto ipv6 counter reject with icmpv6 type admin-prohibited',
+        'iifname "sally0" meta nfproto ipv6 counter reject with icmpv6 type admin-prohibited comment "ipv6"',
     )
 
 
@@ -145,10 +146,45 @@ def test_ipv6_is_translated_where_there_is_a_way_out_and_else_rejected():
     assert alone.table == ExitPlan("sally0", POOL, "eth0", Policy(ipv6="reject")).table
 
 
+def test_addresses_of_a_routed_prefix_are_not_translated():
+    prefix = IPv6Network("2001:db8:7::/64")
+    plan = ExitPlan("sally0", POOL, "eth0", Policy(ipv6=prefix), egress_v6="eth0")
+    assert plan.forwards_v6
+    assert plan.prefix_v6 == prefix
+    assert str(plan.gateway_v6) == "2001:db8:7::a65:1/64"
+    (nat,) = (chain for chain in plan.table.chains if chain.name == "postrouting")
+    assert nat.rules == ('iifname "sally0" oifname != "sally0" meta nfproto ipv4 counter masquerade',)
+    alone = ExitPlan("sally0", POOL, "eth0", Policy(ipv6=prefix))
+    assert not alone.forwards_v6
+    assert "prerouting" in {chain.name for chain in alone.table.chains}
+
+
+@pytest.mark.parametrize("mode", ["off", "reject"])
+def test_no_way_out_for_what_is_not_to_go_out(mode: Ipv6Mode):
+    with pytest.raises(ValueError, match=mode):
+        ExitPlan("sally0", POOL, "eth0", Policy(ipv6=mode), egress_v6="eth0")
+
+
+def test_every_rule_that_refuses_counts_and_says_why():
+    plan = ExitPlan("sally0", POOL, "eth0", Policy(ipv6="nat"), egress_v6="eth0", closes_v6=True)
+    reject = ExitPlan("sally0", POOL, "eth0", Policy(ipv6="reject"))
+    seen = set()
+    for chain in (*plan.table.chains, *reject.table.chains):
+        for rule in chain.rules:
+            if " drop" in rule or " reject " in rule:
+                assert " counter " in rule
+                seen.add(rule.partition(" comment ")[2].strip('"'))
+    assert seen == {
+        *("closed_port", "host", "ipv6", "ipv6_of_others", "other_client"),
+        *("private_network", "too_many_flows", "uninvited"),
+    }
+
+
 def test_what_a_whole_host_forwards_because_of_us_is_dropped_first():
     plan = ExitPlan("sally0", POOL, "eth0", Policy(ipv6="nat"), egress_v6="eth0", closes_v6=True)
     (forward,) = (chain for chain in plan.table.chains if chain.name == "forward")
-    assert forward.rules[0] == 'meta nfproto ipv6 iifname != "sally0" oifname != "sally0" counter drop'
+    (words, _, _) = forward.rules[0].partition(" comment ")
+    assert words == 'meta nfproto ipv6 iifname != "sally0" oifname != "sally0" counter drop'
     assert len(forward.rules) == 3
 
 
@@ -175,7 +211,7 @@ def test_base_chains_speak_of_the_tunnel_alone():
 
 def test_from_client_to_client_is_dropped_before_all_else():
     """Also with a pool of public addresses, and without an answer from the host."""
-    assert rules()["from_clients"][0] == 'oifname "sally0" counter drop'
+    assert rules()["from_clients"][0] == 'oifname "sally0" counter drop comment "other_client"'
 
 
 def test_chains_are_defined_before_they_are_jumped_to():

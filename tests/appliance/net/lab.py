@@ -19,8 +19,9 @@ import select
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
 from pathlib import Path
 from typing import TypeVar
 
@@ -166,9 +167,15 @@ class Lab:
             client.run("ip", "address", "add", f"{v6}/128", "dev", "tunnel0")
             client.run("ip", "-6", "route", "add", "default", "dev", "tunnel0")
             tuns[socket.inet_aton(address)] = tuns[v6.packed] = tun
+        self._tuns = tuns
         self.wire = Wire(tuns)
         stack.callback(self.wire.close)
         stack.callback(self.stop)
+
+    def give(self, number: int, address: str) -> None:
+        """One more IPv6 address for a client."""
+        self.clients[number].run("ip", "address", "add", f"{address}/128", "dev", "tunnel0")
+        self._tuns[ip_address(address).packed] = self._tuns[ip_address(CLIENT_ADDRESSES[number]).packed]
 
     def _lay_cables(self) -> None:
         for here, there, beyond in (("egress0", "outside0", self.outside), ("lan0", "exit0", self.lan)):
@@ -263,3 +270,10 @@ def connect(
 ) -> socket.socket:
     """A TCP connection from that namespace."""
     return namespace.inside(lambda: socket.create_connection((address, port), timeout))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.01)

@@ -25,8 +25,8 @@ class Host:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(value + "\n")
 
-    def asked(self, wrote: dict[str, str] | None = None) -> Forwarding6:
-        return ipv6_forwarding(self.proc, "sally0", "eth0", wrote or {})
+    def asked(self, wrote: dict[str, str] | None = None, ways: tuple[str, ...] = ("eth0",)) -> Forwarding6:
+        return ipv6_forwarding(self.proc, "sally0", ways, wrote or {})
 
 
 @pytest.fixture
@@ -38,6 +38,8 @@ def test_two_interfaces_where_the_kernel_can(host: Host):
     host.set(f"{CONF}/default/force_forwarding", "0")
     wanted = {f"{CONF}/sally0/force_forwarding": "1", f"{CONF}/eth0/force_forwarding": "1"}
     assert host.asked() == Forwarding6(wanted, closes=False)
+    more = {**wanted, f"{CONF}/lan0/force_forwarding": "1"}
+    assert host.asked(ways=("eth0", "lan0")) == Forwarding6(more, closes=False)
 
 
 def test_a_host_that_forwards_already_is_left_as_it_is(host: Host):

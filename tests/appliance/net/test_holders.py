@@ -30,6 +30,18 @@ def test_a_crashed_holder_does_not_count_but_its_note_does(tmp_path: Path) -> No
     assert notes.leave(PATH, "b")
 
 
+def test_who_else_holds_it(tmp_path: Path) -> None:
+    living = {"a", "b"}
+    notes = Holders(lambda name: name in living, tmp_path / "notes")
+    assert not notes.others(PATH, "a")
+    assert not (tmp_path / "notes").exists(), "asking leaves no trace"
+    notes.join(PATH, "a", "0")
+    assert not notes.others(PATH, "a")
+    assert notes.others(PATH, "b")
+    living.clear()
+    assert not notes.others(PATH, "b"), "it crashed"
+
+
 def test_settings_are_apart(tmp_path: Path) -> None:
     notes = Holders(lambda _: True, tmp_path)
     notes.join(PATH, "a", "0")

@@ -13,7 +13,7 @@ import pytest
 from appliance.core.exitplan import Chain, ExitPlan, Set, Table
 from appliance.errors import PrivilegeError
 from appliance.net import nftables
-from tests.appliance.net.lab import Namespace
+from tests.appliance.net.lab import Namespace, udp
 
 PLAN = ExitPlan("sally0", IPv4Network("10.101.0.0/24"), "eth0")
 
@@ -104,6 +104,26 @@ def test_apply_twice_and_remove(host: Namespace):
     host.inside(lambda: nftables.remove(PLAN.table.family, PLAN.table.name))
     host.inside(lambda: nftables.remove(PLAN.table.family, PLAN.table.name))
     assert host.run("nft", "list", "ruleset") == before
+
+
+@pytest.mark.netns
+def test_what_was_counted_is_added_up_by_comment(host: Namespace):
+    rules = (
+        'iifname "lo" udp dport 9 counter accept comment "discard"',
+        'iifname "lo" udp dport 7 counter accept comment "echo"',
+        'iifname "lo" udp dport 1000 counter comment "discard"',
+        'iifname "lo" counter',
+    )
+    table = Table("inet", "sallyport_x", (Chain("input", rules, "type filter hook input priority filter"),))
+    host.inside(lambda: nftables.apply(table))
+    assert host.inside(lambda: nftables.count(table)) == {"discard": 0, "echo": 0}
+    for port in (9, 9, 7, 1000):
+        with udp(host) as one:
+            one.sendto(b"x", ("127.0.0.1", port))
+    assert host.inside(lambda: nftables.count(table)) == {"discard": 3, "echo": 1}
+    host.inside(lambda: nftables.remove("inet", "sallyport_x"))
+    with pytest.raises(nftables.NftablesError, match="nft failed"):
+        host.inside(lambda: nftables.count(table))
 
 
 @pytest.mark.netns

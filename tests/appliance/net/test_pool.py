@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import InUseError
-from appliance.net.pool import _BLOCKS, Taken, check_pool, check_prefix, choose_pool, taken_networks
+from appliance.net.pool import (
+    _BLOCKS,
+    Taken,
+    check_pool,
+    check_prefix,
+    check_routed,
+    choose_pool,
+    taken_networks,
+)
 from tests.appliance.net.lab import Namespace
 
 
@@ -121,3 +129,55 @@ def test_the_ipv6_network_of_the_tunnel_must_be_free(host: Namespace):
     with pytest.raises(InUseError, match=r"fd00::/16 dev wire0"):
         check()
     check("wire0")
+
+
+PREFIX_V6 = IPv6Network("2001:db8:7::/64")
+
+
+@pytest.fixture
+def linked() -> Iterator[Namespace]:
+    with Namespace("pool6") as host:
+        for name in ("eth0", "lan0"):
+            host.run("ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}-far")
+            host.run("ip", "link", "set", name, "up")
+            host.run("ip", "link", "set", f"{name}-far", "up")
+        yield host
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("address add 2001:db8:7::1/64 dev eth0", "the route 2001:db8:7::"),
+        ("address add 2001:db8:7::1/128 dev lo", "the route 2001:db8:7::1/128"),
+        ("-6 route add 2001:db8:7:0:1::/80 dev lan0", "the route 2001:db8:7:0:1::/80 dev lan0"),
+        ("-6 route add default via 2001:db8:7::1 dev eth0 onlink", "the gateway 2001:db8:7::1 dev eth0"),
+    ],
+)
+def test_a_routed_prefix_holds_nothing_of_the_hosts(linked: Namespace, words: str, what: str):
+    linked.run("ip", *words.split(), *(["nodad"] if "address" in words else []))
+    with pytest.raises(InUseError, match=what) as told:
+        linked.inside(lambda: check_routed(PREFIX_V6, "sally0"))
+    assert "routed to this host" in str(told.value)
+
+
+@pytest.mark.netns
+def test_a_routed_prefix_beside_what_is_wider(linked: Namespace):
+    linked.run("ip", "address", "add", "2001:db8:e::1/64", "dev", "eth0", "nodad")
+    linked.run("ip", "-6", "route", "add", "default", "via", "2001:db8:e::2")
+    linked.run("ip", "-6", "route", "add", "2001:db8::/32", "via", "2001:db8:e::2")
+    linked.run("ip", "-6", "route", "add", "unreachable", "2001:db8:7::/64", "dev", "lo")
+    linked.run("ip", "-6", "route", "add", "unreachable", "2001:db8:7::/56", "dev", "lo")
+    assert linked.inside(lambda: check_routed(PREFIX_V6, "sally0")) is None
+    linked.run("ip", "link", "add", "sally0", "type", "veth", "peer", "name", "sally0-far")
+    linked.run("ip", "link", "set", "sally0", "up")
+    linked.run("ip", "address", "add", "2001:db8:7::1/64", "dev", "sally0", "nodad")
+    assert linked.inside(lambda: check_routed(PREFIX_V6, "sally0")) is None, "our own, from a moment ago"
+
+
+@pytest.mark.netns
+def test_a_prefix_that_is_part_of_a_link_is_told(linked: Namespace):
+    linked.run("ip", "address", "add", "2001:db8:7::1/48", "dev", "eth0", "nodad")
+    with pytest.raises(InUseError, match="2001:db8:7::1/128"):
+        linked.inside(lambda: check_routed(PREFIX_V6, "sally0"))
+    assert linked.inside(lambda: check_routed(IPv6Network("2001:db8:7:1::/64"), "sally0")) == "eth0"
