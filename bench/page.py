@@ -38,13 +38,15 @@ def pictures(report: Report) -> dict[str, str]:
 def block(report: Report) -> str:
     """The generated part of the page."""
     machine, rows = report["machine"], report["rows"]
-    failing = [row for row in rows if row["holds"] is False]
+    failing = [_name(row) for row in rows if row["holds"] is False]
+    noisy = [_name(row) for row in rows if too_noisy(row)]
     judged = sum(row["holds"] is not None for row in rows)
     parts = [
         f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python"
         f" {machine['python']}: {machine['ours']} against {machine['peer']}.",
         f"Of {judged} gates {judged - len(failing)} hold"
-        + (": all." if not failing else ". Not these: " + "; ".join(_name(row) for row in failing) + "."),
+        + (f". Not these: {'; '.join(failing)}." if failing else ": all.")
+        + (f" Too noisy to judge: {'; '.join(noisy)}." if noisy else ""),
         *(f"![{chart.title}](performance-{name}.svg)" for name, chart in _drawn(report)),
     ]
     for bench, of_it in groupby(rows, key=lambda row: row["bench"]):
@@ -61,10 +63,16 @@ def _name(row: Report) -> str:
     return f"{row['bench']}: {row['name']}"
 
 
+def too_noisy(row: Report) -> bool:
+    """There is a gate and there are figures, and yet no verdict."""
+    judged = row["bound"] is not None or (row["gate"] is not None and row["ratio"] is not None)
+    return judged and row["ours"] is not None and row["holds"] is None
+
+
 def line(row: Report) -> str:
     """A row of the table."""
     absolute = row["bound"] is not None
-    holds = {True: "yes", False: "**no**", None: ""}[row["holds"]]
+    holds = {True: "yes", False: "**no**", None: "too noisy" if too_noisy(row) else ""}[row["holds"]]
     cells = [
         row["name"], *(_figure(row[key]) for key in ("ours", "peer", "limit")), row["unit"],
         "" if row["ratio"] is None else f"{row['ratio']:.2f} x",

@@ -139,7 +139,7 @@ class Row:
             "gate": self.gate,
             "bound": self.bound,
             "aim": self.aim,
-            "holds": self.holds,
+            "holds": None if self.too_noisy else self.holds,
         }
 
 

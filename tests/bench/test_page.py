@@ -16,6 +16,7 @@ MACHINE = {
 ROWS = [
     Row("udp 64 B", "packets/s", "higher", (1e6,), (1e5,), (2e6,), 3.0, 4.5, bench="pps"),
     Row("exit download tcp 1 stream", "Gb/s", "higher", (5.0,), (4.0,), (), 2.8, 3.5, bench="tunnel"),
+    Row("pair, sending", "CPU s/GB", "lower", (1.0, 2.0), (3.0, 5.0), (), 0.33, 0.25, bench="cpu"),
     Row("create p99", "ms", "lower", (12.0,), bound=50, aim=20, bench="api"),
     Row("avx512 seal", "MB/s", "higher", (), gate=3.5, bench="aead"),
 ]
@@ -40,7 +41,11 @@ def test_the_generated_part_is_made_anew_and_the_rest_stays(full):
 def test_each_row_is_a_line_with_its_gate_and_its_verdict(full):
     text = page.block(full)
     assert "2026-01-02, A cpu, 2 cores" in text
-    assert "Of 3 gates 2 hold. Not these: tunnel: exit download tcp 1 stream." in text
+    assert (
+        "Of 3 gates 2 hold. Not these: tunnel: exit download tcp 1 stream. Too noisy to judge: cpu: pair, "
+        in text
+    )
+    assert text.count("| too noisy |") == 1
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     of = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in lines}
     assert of["udp 64 B"] == [

@@ -69,7 +69,9 @@ def test_wide_ranges_that_do_not_overlap_are_a_verdict():
 
 
 def test_the_gate_scales_the_range_that_must_not_overlap():
-    assert row([5.0, 9.0], [1.0, 3.0], gate=2.0).too_noisy
+    it = row([5.0, 9.0], [1.0, 3.0], gate=2.0)
+    assert it.too_noisy
+    assert it.as_json()["holds"] is None
 
 
 def test_a_drifting_bare_figure_makes_a_near_verdict_noisy():
