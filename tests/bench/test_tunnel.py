@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench import tunnel
 from bench.iperf import Load
 from bench.tunnel import TOPOLOGIES, Measure
+from tests.bench.stand_ins import FakeLab
 
 
 class FakeRoad:
@@ -57,3 +58,18 @@ def test_bare_rounds_of_few_runs():
     assert tunnel.bare_rounds(1) == {0}
     assert tunnel.bare_rounds(2) == {0, 1}
     assert tunnel.bare_rounds(9) == {0, 4, 8}
+
+
+def test_four_roads_of_each_topology_alike_but_for_the_program(monkeypatch):
+    built, log = [], []
+
+    def build(lab, program):
+        built.append(program)
+        return FakeRoad(program, log, 1.0)
+
+    monkeypatch.setattr(tunnel, "Lab", FakeLab)
+    monkeypatch.setattr(tunnel, "BUILDERS", {"pair": build, "exit": build})
+    monkeypatch.setattr(tunnel.nocipher, "program", lambda say: "bare pump")
+    rows = tunnel.measure(["exit"], "ours", "peer", 1, 1, lambda line: None)
+    assert built == ["ours", "peer", None, "bare pump"]
+    assert [row.name for row in rows[::2]] == [m.name for m in TOPOLOGIES["exit"]]
