@@ -7,12 +7,16 @@ the parent is cancelled, so nothing that must happen may depend on one.
 
 from __future__ import annotations
 
+from typing import cast
+
+from hypercorn.typing import ASGIFramework
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api import errors, pages, tunnelbyte
 from api.body import BODY_LIMIT_BYTES
+from api.lane import Lane
 from appliance.control.door import Control
 
 
@@ -34,9 +38,7 @@ def create_app(control: Control) -> QuartTrio:
 
     @app.after_request
     async def finish(response: Response) -> Response:
-        # Configurations hold private keys, and the other answers are about this moment.
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.update(errors.FIXED_HEADERS)
         if request.method == "OPTIONS" and response.status_code == 200:
             # What the path takes is in `Allow`; there is no body, so no type and no length either.
             response.status_code = 204
@@ -44,4 +46,7 @@ def create_app(control: Control) -> QuartTrio:
             response.headers.remove("Content-Length")
         return response
 
+    # Quart's place for what stands in front of it.
+    around = Lane(cast(ASGIFramework, app.asgi_app), tunnelbyte.Questions(control).find, tunnelbyte.told)
+    app.asgi_app = around  # type: ignore[method-assign]  # a method there, anything that can be called here
     return app

@@ -11,6 +11,7 @@ import json
 from typing import Final, NoReturn
 
 import trio
+from hypercorn.typing import HTTPScope
 from quart import Request
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
@@ -18,6 +19,15 @@ from api.errors import ApiError
 
 BODY_LIMIT_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_SECONDS: Final = 10
+
+_BODY_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding"})
+
+
+def has_no_body(scope: HTTPScope) -> bool:
+    """Whether it is certain from a request's head that nothing follows it (RFC 9112, section 6.3)."""
+    if not scope["http_version"].startswith("1."):
+        return False  # frames say it, later
+    return not any(name in _BODY_HEADERS for name, _ in scope["headers"])
 
 
 def parse_json(body: bytes) -> object:

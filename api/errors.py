@@ -1,7 +1,7 @@
 """Every error is JSON, `{"error": "..."}`, whoever found it: our handlers, Quart's routing or a bug.
 
 `ApiError` is what handlers raise; `register` also gives the framework's own errors (404, 405 with `Allow`,
-408, 413) and unexpected exceptions (500, logged once) the same shape.
+408, 413) and unexpected exceptions (500, logged once: `bug`) the same shape.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from appliance.log import event
 _log = logging.getLogger("sallyport.api")
 
 JSON: Final = "application/json"
+
+# In every answer: configurations hold private keys, and the other answers are about this moment.
+FIXED_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 # Our words where the framework's would be a sentence for browsers.
 _WORDS: Final = {
@@ -48,8 +51,11 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
         self.extra = dict(extra or {})
 
+    def body(self) -> bytes:
+        return error_body(self.message, self.extra)
+
     def response(self) -> Response:
-        return error_response(self.status, self.message, self.headers, self.extra)
+        return Response(self.body(), status=self.status, headers=self.headers, content_type=JSON)
 
 
 def error_body(message: str, extra: Mapping[str, object] | None = None) -> bytes:
@@ -58,33 +64,24 @@ def error_body(message: str, extra: Mapping[str, object] | None = None) -> bytes
     return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
-def error_response(
-    status: int,
-    message: str,
-    headers: Mapping[str, str] | None = None,
-    extra: Mapping[str, object] | None = None,
-) -> Response:
-    return Response(error_body(message, extra), status=status, headers=dict(headers or {}), content_type=JSON)
-
-
 def register(app: QuartTrio) -> None:
     """Give every error of `app` the one shape."""
     app.register_error_handler(ApiError, _api_error)
     app.register_error_handler(HTTPException, _framework_error)
-    app.register_error_handler(Exception, unexpected)
+    app.register_error_handler(Exception, _unexpected)
 
 
-async def unexpected(error: Exception) -> Response:
-    """A bug: one line in the log. It names the route's pattern, not the path: ids stay out of logs."""
-    event(
-        _log,
-        logging.ERROR,
-        "request handler failed",
-        exc_info=error,
-        method=request.method,
-        route=request.url_rule,
-    )
-    return error_response(500, _WORDS[500])
+def bug(failure: Exception, method: str, route: object) -> ApiError:
+    """The answer to what should not happen, and one line in the log.
+
+    The line names the route's pattern, not the path: ids stay out of logs.
+    """
+    event(_log, logging.ERROR, "request handler failed", exc_info=failure, method=method, route=route)
+    return ApiError(500, _WORDS[500])
+
+
+async def _unexpected(failure: Exception) -> Response:
+    return bug(failure, request.method, request.url_rule).response()
 
 
 async def _api_error(error: ApiError) -> Response:
@@ -96,4 +93,4 @@ async def _framework_error(error: HTTPException) -> Response:
     headers = {}
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    return error_response(status, _WORDS.get(status, error.name.lower()), headers)
+    return ApiError(status, _WORDS.get(status, error.name.lower()), headers=headers).response()

@@ -40,7 +40,7 @@ from hypercorn.typing import (
 )
 
 from api import origin, request_ids
-from api.body import BODY_LIMIT_BYTES
+from api.body import BODY_LIMIT_BYTES, has_no_body
 from api.errors import JSON, error_body
 from api.origin import Proxies
 
@@ -61,7 +61,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http":
             request_ids.begin(scope["headers"])
-            await self._request(self._plain(scope), _Exchange(receive, send))
+            await self._request(self._plain(scope), _Exchange(receive, send, bodyless=has_no_body(scope)))
         elif scope["type"] == "websocket":
             request_ids.begin(scope["headers"])
             await _refuse_websocket(receive, send)
@@ -102,10 +102,12 @@ class Front:
 class _Exchange:
     """One request and its answer. The app goes on receiving while it sends; that is what drains the body."""
 
-    def __init__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    def __init__(self, receive: ASGIReceiveCallable, send: ASGISendCallable, *, bodyless: bool) -> None:
         self._receive = receive
         self._send = send
         self._body_over = trio.Event()
+        if bodyless:
+            self._body_over.set()
         self._received_bytes = 0
 
     async def receive(self) -> ASGIReceiveEvent:
@@ -120,13 +122,15 @@ class _Exchange:
         return message
 
     async def send(self, message: ASGISendEvent) -> None:
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
+        if message["type"] != "http.response.body" or message.get("more_body", False):
+            await self._send(message)
+            return
+        if not self._body_over.is_set():
             await self._send({"type": "http.response.body", "body": message["body"], "more_body": True})
             with trio.move_on_after(LINGER_SECONDS):
                 await self._body_over.wait()
-            with trio.CancelScope(shield=True):
-                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        else:
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        with trio.CancelScope(shield=True):
             await self._send(message)
 
 

@@ -1,12 +1,12 @@
 """Listening and serving, apart: `bind` before anything is created, `serve` when everything is.
 
 A busy port must be found while there is still nothing to undo, so `bind` also listens: with SO_REUSEADDR
-Linux reports some conflicts only there. Early clients wait in the backlog. `serve` runs Hypercorn's
-connections on duplicates of those sockets, so that a listener that failed can be started again on the same
-port. The accepting is ours (connections.py), because Hypercorn's knows no bound.
+Linux reports some conflicts only there. Early clients wait in the backlog. `serve` runs connections
+(transport.py) on duplicates of those sockets, so that a listener that failed can be started again on the
+same port. The accepting is ours (connections.py), because Hypercorn's knows no bound.
 
 Stopping is bounded. After `shutdown` idle connections close at once and running requests get
-GRACE_SECONDS. Then what is left is hung up on: Hypercorn shields its writes from cancellation, so a client
+GRACE_SECONDS. Then what is left is hung up on: writes are shielded from cancellation, so a client
 that does not read its answers could hold the whole program otherwise.
 """
 
@@ -23,16 +23,16 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
+from hypercorn.typing import ASGIFramework, LifespanState
 from quart_trio import QuartTrio
 
-from api import malformed, origin, request_ids
+from api import http1, origin, request_ids
 from api.connections import Connection, Connections, Listener
 from api.front import Front
 from api.origin import Proxies
 from api.tls import Certificate
+from api.transport import Transport
 from appliance.errors import InUseError, PrivilegeError, UsageError
 from appliance.log import event
 
@@ -106,7 +106,7 @@ async def serve(
 
     `sockets` stay open when this fails, for another try with another app, and are closed by a shutdown.
     """
-    malformed.install()
+    http1.install()
     believed = proxies or Proxies()
     server = _Server(Front(cast(ASGIFramework, app), believed), Connections(believed), certificate)
     # Trio closes a listener's socket with the listener; ours outlive it.
@@ -134,14 +134,6 @@ class _Settings(Config):
         return [*super().response_headers(protocol), request_ids.answered()]
 
 
-class _Served(TCPServer):
-    """Hypercorn's connection, over when its client has gone, not only when it was idle for long enough."""
-
-    async def _read_data(self) -> None:
-        await super()._read_data()
-        await self.idle_task.stop()
-
-
 class _Server:
     """One life of the listeners: like Hypercorn's own worker, over our connections."""
 
@@ -152,6 +144,7 @@ class _Server:
         self._settings = _Settings()
         self._context = WorkerContext(None)
         self._state: LifespanState = {}
+        self._transports: set[Transport] = set()
 
     async def run(
         self, sockets: Sequence[socket.socket], shutdown: trio.Event, task_status: trio.TaskStatus[None]
@@ -171,6 +164,8 @@ class _Server:
                         await shutdown.wait()
                         accepting.cancel_scope.cancel()
                     await self._context.terminated.set()
+                    for transport in self._transports:
+                        transport.close_if_idle()
                     handlers.cancel_scope.deadline = trio.current_time() + self._settings.graceful_timeout
                 await lifespan.wait_for_shutdown()
                 around.cancel_scope.cancel()
@@ -179,14 +174,14 @@ class _Server:
                 await trio.aclose_forcefully(listener)
 
     async def _handle(self, connection: Connection) -> None:
+        transport = Transport(self._app, self._settings, self._context, self._secured(connection))
+        self._transports.add(transport)
         try:
-            state = ConnectionState(self._state.copy())
-            # Hypercorn's type says TLS alone, its code takes either.
-            stream = cast("trio.SSLStream[trio.SocketStream]", self._secured(connection))
-            await _Served(self._app, self._settings, self._context, state, stream)
+            await transport.run()
         except Exception as failure:  # what one client does to its connection is nobody else's business
             event(_log, logging.ERROR, "connection failed", exc_info=failure)
         finally:
+            self._transports.discard(transport)
             self._connections.leave(connection)
 
     def _secured(self, connection: Connection) -> Connection | trio.SSLStream[Connection]:

@@ -30,7 +30,7 @@ class Proxies:
         self._networks = tuple(networks)
 
     def trust(self, host: str) -> bool:
-        address = _address(host)
+        address = _address(host) if self._networks else None
         return address is not None and any(address in network for network in self._networks)
 
     def client(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:

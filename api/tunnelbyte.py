@@ -14,13 +14,15 @@ A session of somebody else and one that never was are the same 404.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Final
 
 from quart import Blueprint, Response, request
 
 from api.auth import authenticate
 from api.body import parse_json, read_body
-from api.errors import JSON, ApiError, error_response, unexpected
+from api.errors import JSON, ApiError, bug
+from api.lane import Question
 from api.models import (
     Answer,
     BadFields,
@@ -54,10 +56,13 @@ from appliance.control.views import Account
 
 _CLIENT_CLOSED: Final = "client_closed"
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+# Ids of ours are plainer still; anything else is the framework's to take apart.
+_STATUS_PATH: Final = re.compile(r"/v1/sessions/([A-Za-z0-9_-]{1,64})")
+_STATUS_ROUTE: Final = "/v1/sessions/<session_id>"
 _KEY_FORM: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
 
-# Refusals whose words are fixed; those that say more are in `_refused`.
-_ANSWERS: Final[dict[type[Refused], tuple[int, str]]] = {
+# Refusals whose words are fixed; those that say more are in `told`.
+_ANSWERS: Final[dict[type[Exception], tuple[int, str]]] = {
     SessionNotFound: (404, "session not found"),
     AnswerGone: (409, "idempotency key used before; its answer held a private key and is gone"),
     KeyReused: (422, "idempotency key used before with another body"),
@@ -85,12 +90,36 @@ _CREATE_HEADERS: Final = {
 }
 
 
+class Questions:
+    """What clients ask about what they have, from the `Authorization` header's value to an answer."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    async def status(self, authorization: str | None, session_id: str) -> Status:
+        account = await authenticate(self._control, authorization)
+        return Status.model_validate(await self._control.session(account, session_id))
+
+    async def usage(self, authorization: str | None) -> Usage:
+        return Usage.model_validate(
+            await self._control.usage(await authenticate(self._control, authorization))
+        )
+
+    def find(self, path: str) -> Question | None:
+        """The question of a `GET`, where its path leaves no doubt about it."""
+        if path == "/v1/usage":
+            return Question(path, self.usage)
+        plain = _STATUS_PATH.fullmatch(path)
+        return plain and Question(_STATUS_ROUTE, partial(self.status, session_id=plain[1]))
+
+
 def create_blueprint(control: Control) -> Blueprint:
     """The routes of the dialect over `control`."""
     blueprint = Blueprint("tunnelbyte", __name__, url_prefix="/v1")
+    questions = Questions(control)
 
     async def account() -> Account:
-        return await authenticate(control, request.headers.get("Authorization"))
+        return await authenticate(control, _authorization())
 
     @blueprint.get("/regions")
     @described(Operation("The regions that can carry a session now", Regions, bearer=False))
@@ -120,7 +149,7 @@ def create_blueprint(control: Control) -> Blueprint:
     @blueprint.get("/sessions/<session_id>")
     @described(Operation("A session's state and byte counts", Status, refusals=_SESSION_REFUSALS))
     async def status(session_id: str) -> Response:
-        return _answer(Status.model_validate(await control.session(await account(), session_id)))
+        return _answer(await questions.status(_authorization(), session_id))
 
     @blueprint.delete("/sessions/<session_id>")
     @described(Operation("End a session", Status, refusals=_SESSION_REFUSALS))
@@ -131,10 +160,34 @@ def create_blueprint(control: Control) -> Blueprint:
     @blueprint.get("/usage")
     @described(Operation("What the account has used", Usage))
     async def usage() -> Response:
-        return _answer(Usage.model_validate(await control.usage(await account())))
+        return _answer(await questions.usage(_authorization()))
 
     blueprint.register_error_handler(Refused, _refused)
     return blueprint
+
+
+def told(failure: Exception) -> ApiError | None:
+    """What is answered to it; None when it is a bug."""
+    if isinstance(failure, ApiError):
+        return failure
+    if isinstance(failure, BadClientKey):
+        return ApiError(400, str(failure))
+    if isinstance(failure, QuotaExceeded):
+        used = QuotaSpent.model_validate(failure.usage)
+        return ApiError(402, "quota exceeded", extra=used.model_dump(mode="json"))
+    if isinstance(failure, NoNodeInRegion):
+        extra = {"available": list(failure.available)}
+        return ApiError(503, f"no active node in region {failure.region}", headers=_RETRY[503], extra=extra)
+    known = _ANSWERS.get(type(failure))
+    return known and ApiError(known[0], known[1], headers=_RETRY.get(known[0]))
+
+
+async def _refused(refusal: Refused) -> Response:
+    return (told(refusal) or bug(refusal, request.method, request.url_rule)).response()
+
+
+def _authorization() -> str | None:
+    return request.headers.get("Authorization")
 
 
 def _idempotency_key() -> str | None:
@@ -155,18 +208,3 @@ def _fields(document: object) -> CreateRequest:
 
 def _answer(answer: Answer) -> Response:
     return Response(answer.body(), status=200, content_type=JSON)
-
-
-async def _refused(refusal: Refused) -> Response:
-    if isinstance(refusal, BadClientKey):
-        return error_response(400, str(refusal))
-    if isinstance(refusal, QuotaExceeded):
-        used = QuotaSpent.model_validate(refusal.usage)
-        return error_response(402, "quota exceeded", extra=used.model_dump(mode="json"))
-    if isinstance(refusal, NoNodeInRegion):
-        extra = {"available": list(refusal.available)}
-        return error_response(503, f"no active node in region {refusal.region}", _RETRY[503], extra)
-    if type(refusal) not in _ANSWERS:
-        return await unexpected(refusal)  # a refusal this dialect has no words for is a bug
-    status, words = _ANSWERS[type(refusal)]
-    return error_response(status, words, _RETRY.get(status))

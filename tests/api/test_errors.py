@@ -8,13 +8,13 @@ import pytest
 from quart_trio import QuartTrio
 from werkzeug.exceptions import ImATeapot
 
-from api.errors import ApiError, error_body, error_response, register
+from api.errors import ApiError, error_body, register
 
 
 def test_the_shape() -> None:
     assert json.loads(error_body("no")) == {"error": "no"}
     assert json.loads(error_body("no", {"available": ["a"]})) == {"error": "no", "available": ["a"]}
-    response = error_response(503, "no")
+    response = ApiError(503, "no").response()
     assert (response.status_code, response.content_type) == (503, "application/json")
 
 

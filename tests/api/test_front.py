@@ -93,7 +93,8 @@ async def test_the_app_is_handed_one_byte_more_than_the_limit_at_most() -> None:
     to_app, from_client = trio.open_memory_channel[Any](10)
     for size, more in ((1000, True), (70_000, True), (70_000, True), (0, False)):
         to_app.send_nowait({"type": "http.request", "body": bytes(size), "more_body": more})
-    scope: Any = {"type": "http", "path": "/", "headers": [], "client": ("127.0.0.1", 1)}
+    headers = [(b"transfer-encoding", b"chunked")]
+    scope: Any = {"type": "http", "http_version": "1.1", "path": "/", "headers": headers, "client": None}
     await front.Front(app, Proxies())(scope, from_client.receive, to_app.send)
     assert seen == [1000, BODY_LIMIT_BYTES + 1 - 1000, 0, 0]
 

@@ -225,13 +225,11 @@ async def test_a_client_that_does_not_read_cannot_hold_the_stop() -> None:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         deaf.connect(("127.0.0.1", int(base.rpartition(":")[2])))
         deaf.setblocking(False)
-        # HTTP/2 answers every ping, without end: the surest way to fill the way back.
-        deaf.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000"))
-        ping = bytes.fromhex("000008060000000000") + bytes(8)
+        # Short questions with long answers, one after the other: what fills the way back.
         full = 0
         while full < 20:
             try:
-                deaf.send(ping * 1000)
+                deaf.send(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
                 full = 0
             except BlockingIOError:
                 full += 1

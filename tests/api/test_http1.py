@@ -1,4 +1,4 @@
-"""What Hypercorn's parser refuses is answered in JSON, whoever asks."""
+"""What Hypercorn's parser refuses is answered in JSON, whoever asks; and plain text stays HTTP/1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import hypercorn.protocol
 import pytest
 
-from api import malformed
+from api import http1
 from tests.api.fakes import FakeControl
 from tests.api.served import exchange, served
 
@@ -38,7 +38,25 @@ async def test_a_header_beyond_all_measure_is_answered_in_json() -> None:
     assert json.loads(body) == {"error": "request header too large"}
 
 
+_H2_SETTINGS = bytes.fromhex("000000040000000000")
+
+
+async def test_nobody_is_upgraded_to_http_2() -> None:
+    words = b"Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    async with served(FakeControl()) as base:
+        answer = await exchange(base, b"GET /v1/regions HTTP/1.1\r\nHost: x\r\n" + words)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b'{"regions":[{"code":"ash","node_count":1}]}\n')
+
+
+async def test_http_2_is_not_assumed_either() -> None:
+    async with served(FakeControl()) as base:
+        answer = await exchange(base, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _H2_SETTINGS)
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert answer.endswith(b'{"error":"malformed request"}\n')
+
+
 def test_hypercorn_still_looks_its_class_up_there() -> None:
-    malformed.install()
-    assert vars(hypercorn.protocol)["H11Protocol"] is malformed.JsonH11Protocol
+    http1.install()
+    assert vars(hypercorn.protocol)["H11Protocol"] is http1.OurH11Protocol
     assert "= H11Protocol(" in inspect.getsource(hypercorn.protocol.ProtocolWrapper)
