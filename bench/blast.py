@@ -1,11 +1,11 @@
-"""UDP datagrams as fast as this machine sends them, and counting those that arrive.
+"""UDP datagrams as fast as this machine sends them, or at a rate, and counting those that arrive.
 
 iperf3 makes one system call per datagram, sender and receiver, and so measures itself when datagrams are
 small. These two hand the kernel a whole array of datagrams per call (sendmmsg, recvmmsg), each still a
 datagram of its own to the network: no segmentation offload is asked for. Both are programs of their own:
 
-    python -m bench.blast receive PORT                      prints "ready", counts until it is quiet
-    python -m bench.blast send ADDRESS PORT BYTES SECONDS   prints how many were sent
+    python -m bench.blast receive PORT                             prints "ready", counts until it is quiet
+    python -m bench.blast send ADDRESS PORT BYTES SECONDS [RATE]   prints how many were sent
 
 What the receiver counts is what was delivered; its time runs from the first datagram to the last.
 """
@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 
 BATCH = 64  # datagrams per system call
+PACED_BATCH = 16  # the same when sending at a rate: a queue need not hold many at once
 MOST_BYTES = 2048
 QUIET_MS = 300  # after so long without a datagram a run is over
 FIRST_MS = 10_000  # so long the first one may take
@@ -60,9 +61,9 @@ class Datagrams:
             self._messages[i].header.iov = ctypes.pointer(self._iovecs[i])
             self._messages[i].header.iov_length = 1
 
-    def send(self, descriptor: int) -> int:
+    def send(self, descriptor: int, most: int = BATCH) -> int:
         """How many of them the kernel took."""
-        return _count(_libc.sendmmsg(descriptor, self._messages, BATCH, 0))
+        return _count(_libc.sendmmsg(descriptor, self._messages, most, 0))
 
     def receive(self, descriptor: int) -> int:
         """How many were there; 0 when none was."""
@@ -74,14 +75,19 @@ def _count(result: int) -> int:
     return max(result, 0)
 
 
-def send(address: str, port: int, datagram_bytes: int, seconds: float) -> int:
-    """Send for so long; returns how many the kernel took."""
+def send(address: str, port: int, datagram_bytes: int, seconds: float, rate: float | None = None) -> int:
+    """Send for so long, as fast as it goes or so many a second; returns how many the kernel took."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
         own.connect((address, port))
         datagrams = Datagrams(datagram_bytes)
-        end, sent = time.monotonic() + seconds, 0
-        while time.monotonic() < end:
-            sent += datagrams.send(own.fileno())
+        begin, sent = time.monotonic(), 0
+        while (spent := time.monotonic() - begin) < seconds:
+            if rate is None:
+                sent += datagrams.send(own.fileno())
+            elif sent > spent * rate:
+                time.sleep(sent / rate - spent)
+            else:
+                sent += datagrams.send(own.fileno(), PACED_BATCH)
     return sent
 
 
@@ -110,8 +116,10 @@ def receive(port: int) -> tuple[int, float]:
 
 def main(argv: Sequence[str]) -> int:
     match argv:
-        case ["send", address, port, datagram_bytes, seconds]:
-            print(json.dumps({"sent": send(address, int(port), int(datagram_bytes), float(seconds))}))
+        case ["send", address, port, datagram_bytes, seconds, *rate]:
+            pace = float(rate[0]) if rate else None
+            sent = send(address, int(port), int(datagram_bytes), float(seconds), pace)
+            print(json.dumps({"sent": sent}))
         case ["receive", port]:
             count, seconds_taken = receive(int(port))
             print(json.dumps({"received": count, "seconds": seconds_taken}))
