@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 
 from appliance.core.accounting import Counts
 from appliance.slots import SlotFile
-from appliance.store.store import DATABASE
 
 Life = tuple[str, int]  # a session and the generation of its counters
 
@@ -70,9 +69,9 @@ def counters(file: Path) -> list[Counter]:
             return [Counter(s.index, (s.session_id, s.generation), s.counts()) for s in slots.bound()]
 
 
-def ledger(state: Path) -> Ledger:
-    """The database of the exit with this state directory."""
-    with closing(sqlite3.connect(f"file:{state / DATABASE}?mode=ro", uri=True)) as database:
+def ledger(file: Path) -> Ledger:
+    """The database of an exit."""
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
         database.execute("BEGIN")
         sessions = database.execute("SELECT id, account_id, public_key, terminated_reason FROM sessions")
         settled = database.execute("SELECT session_id, generation, bytes_in, bytes_out FROM settled")

@@ -21,6 +21,7 @@ from subprocess import CompletedProcess
 from typing import Any, Self
 
 from appliance.slots import default_path
+from appliance.store.store import DATABASE
 from bench.exit_client import OUTSIDE, Client
 from bench.lab import Host, Lab
 from bench.process import LabError, Process, wait_for
@@ -49,8 +50,7 @@ class Exit:
 
     def __init__(self, scene: Scene, *options: str, env: Mapping[str, str] | None = None) -> None:
         self.scene = scene
-        words = ("--state-dir", str(scene.state), "--interface", scene.interface, *options)
-        self.process: Process = scene.exit.start(*PROGRAM, "up", *words, env=env, cwd=Path("/"))
+        self.process = scene.start(*options, env=env)
         wait_for(self._ready, "the ready line", seconds=20)
         match = READY.fullmatch(self.process.stdout)
         if match is None:
@@ -97,12 +97,12 @@ class Exit:
         granted: dict[str, Any] = answer
         return granted
 
-    def quiet_bytes(self, number: str) -> tuple[int, int]:
+    def quiet_bytes(self, number: str, token: str | None = None) -> tuple[int, int]:
         """(bytes_in, bytes_out) once they no longer move."""
         seen: list[tuple[int, int]] = []
 
         def still() -> bool:
-            shown = self.session(number)
+            shown = self.session(number, token)
             seen.append((shown["bytes_in"], shown["bytes_out"]))
             return len(seen) > 2 and seen[-1] == seen[-2] == seen[-3]
 
@@ -155,6 +155,11 @@ class Scene:
         host.route("default", "via", f"192.0.2.{base + 1}")
         return Client(host)
 
+    def start(self, *options: str, env: Mapping[str, str] | None = None) -> Process:
+        """`sallyport up`, not waited for."""
+        words = ("--state-dir", str(self.state), "--interface", self.interface, *options)
+        return self.exit.start(*PROGRAM, "up", *words, env=env, cwd=Path("/"))
+
     def up(self, *options: str, env: Mapping[str, str] | None = None) -> Exit:
         return Exit(self, *options, env=env)
 
@@ -163,6 +168,11 @@ class Scene:
         words = ("token", "create", *options, "--json", "--state-dir", str(self.state))
         made: str = json.loads(self.command(*words).stdout)["token"]
         return made
+
+    @property
+    def database(self) -> Path:
+        """Where the ledger is."""
+        return self.state / DATABASE
 
     @property
     def counter_file(self) -> Path:

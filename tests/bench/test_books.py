@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from appliance.core.accounting import Counts
+from appliance.store.store import DATABASE
 from bench import books
 from tests.appliance.control.fakes import Exit, key
 
@@ -17,7 +18,7 @@ async def test_counters_and_ledger_are_read_beside_the_exit(tmp_path):
         await node.control.end_session(account, two, "client_closed")
         node.plane.count(key(1), 500, 0)
         (mine,) = books.counters(tmp_path / "test.slots")
-        found = books.ledger(tmp_path / "state")
+        found = books.ledger(tmp_path / "state" / DATABASE)
     assert (mine.life, mine.counts) == ((one, 1), Counts(1500, 1))
     assert found.live() == {one} == set(found.leases)
     assert (found.sessions[one].public_key, found.sessions[one].ended) == (key(1), None)

@@ -18,7 +18,7 @@ def test_an_exit_answers_and_one_that_cannot_start_says_why():
         made = running.create(token)
         assert running.session(made["id"], token)["bytes_in"] == running.usage(token)["bytes_used"] == 0
         assert [counter.life for counter in books.counters(scene.counter_file)] == [(made["id"], 1)]
-        assert books.ledger(scene.state).live() == {made["id"]}
+        assert books.ledger(scene.database).live() == {made["id"]}
         assert running.end(made["id"], token)["terminated_reason"] == "client_closed"
         with pytest.raises(LabError, match="404"):
             running.session("se_unknown", token)

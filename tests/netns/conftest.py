@@ -12,6 +12,8 @@ import pytest
 
 from tests.netns.scene import Client, Exit, Scene
 
+pytest.register_assert_rewrite("tests.netns.lives")
+
 TOOLS = (
     "conntrack",
     "curl",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from bench.capture import Capture, totals
+from bench.process import wait_for
 from tests.netns.scene import Scene, inner_address
 
 pytestmark = pytest.mark.netns
@@ -80,12 +81,8 @@ def test_handshakes_and_keepalives_are_free():
         assert "PersistentKeepalive = 25" in made["wg_config"]
         client.up(made["wg_config"])
         # The configured keepalive makes the handshake; nothing inner was sent.
-        wait = scene.exit.run
-        wait(
-            "sh",
-            "-c",
-            f"until wg show {running.interface} latest-handshakes | grep -q '[1-9]$'; do sleep 0.1; done",
-        )
+        shown = ("wg", "show", running.interface, "latest-handshakes")
+        wait_for(lambda: int(scene.exit.output(*shown).split()[1]), "a handshake", seconds=30)
         assert running.quiet_bytes(made["id"]) == (0, 0)
 
 

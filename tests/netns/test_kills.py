@@ -6,13 +6,9 @@ client's own TUN counted, and one TCP connection that lives through all of it.
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
-
 import pytest
 
-from appliance.slots import SlotFile, default_path
-from appliance.store.store import DATABASE
+from bench import books
 from bench.process import wait_for
 from tests.netns.scene import WEB, Scene
 
@@ -23,28 +19,15 @@ PROGRESS_BYTES = 400_000
 
 
 def counted(scene, session):
-    """(bytes_in, bytes_out) of the one session in the counter file, read from a copy."""
-    copy = scene.lab.directory() / "slots"
-    shutil.copy(default_path(scene.state), copy)
-    slots = SlotFile.open(copy, 1)
-    try:
-        (slot,) = [slot for slot in slots.bound() if slot.session_id == session]
-        counts = slot.counts()
-        return counts.bytes_in, counts.bytes_out
-    finally:
-        slots.close()
+    """(bytes_in, bytes_out) of the one session in the counter file."""
+    (counter,) = [each for each in books.counters(scene.counter_file) if each.life[0] == session]
+    return counter.counts.bytes_in, counter.counts.bytes_out
 
 
 def ledger(scene, session):
     """What is settled for the session, over all lives of its counters."""
-    connection = sqlite3.connect(f"file:{scene.state / DATABASE}?mode=ro", uri=True)
-    try:
-        query = (
-            "select coalesce(sum(bytes_in), 0), coalesce(sum(bytes_out), 0) from settled where session_id = ?"
-        )
-        return connection.execute(query, (session,)).fetchone()
-    finally:
-        connection.close()
+    counts = books.ledger(scene.database).of(session)
+    return counts.bytes_in, counts.bytes_out
 
 
 def at_least(one, other):
@@ -120,7 +103,7 @@ def test_when_the_counter_file_is_gone_the_ledger_goes_on():
         assert client.download(1_000_000) == 1_000_000
         before = running.quiet_bytes(made["id"])
         assert running.stop() == 0
-        default_path(scene.state).unlink()
+        scene.counter_file.unlink()
         running = scene.up()
         assert running.quiet_bytes(made["id"])[0] >= before[0]
         client.again(made["wg_config"])
