@@ -73,7 +73,9 @@ def test_a_stock_client_gets_out_with_the_configuration_as_it_is(scene, running,
     assert usage["bytes_limit"] == 0
 
     shown = scene.exit.output("wg", "show", running.interface, "dump").splitlines()[1].split("\t")
-    assert shown[3] == f"{inner_address(made['wg_config'])}/32"
+    v4, v6 = shown[3].split(",")
+    assert v4 == f"{inner_address(made['wg_config'])}/32"
+    assert v6 in made["wg_config"], "the /128 of the same configuration"
     assert shown[2].startswith("192.0.2.2:")
     assert int(shown[4]) > 0  # a handshake
     listed = json.loads(scene.command("sessions", "list", "--state-dir", str(scene.state), "--json").stdout)
