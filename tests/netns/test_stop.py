@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +97,25 @@ def test_as_soon_as_there_is_something_to_put_back(scene, number):
     assert stop_in_time(process, number) == 0
     assert "Traceback" not in process.stderr
     assert scene.traces() == before
+
+
+def catches(process, number):
+    """Whether it handles the signal by now (before, Python's own start cannot be helped)."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (mask,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return int(mask, 16) >> (number - 1) & 1
+
+
+def test_at_every_stage_of_a_start(scene):
+    before = scene.traces()
+    words = ("up", "--state-dir", str(scene.state), "--interface", scene.interface)
+    for delay_seconds in (0, 0.1, 0.3, 0.5, 0.7, 1.0):
+        process = scene.exit.start(*PROGRAM, *words)
+        wait_for(lambda process=process: catches(process, signal.SIGTERM), "its handlers", poll_seconds=0.001)
+        time.sleep(delay_seconds)
+        assert stop_in_time(process, signal.SIGINT) == 0, delay_seconds
+        assert process.stderr.count("Traceback") == 0
+        assert scene.traces() == before
 
 
 def test_twice_ctrl_c_does_not_cut_the_clean_up_short(scene):
