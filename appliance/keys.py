@@ -120,7 +120,7 @@ class Keyring:
         return new
 
     def forget_old(self) -> None:
-        """Erase the old key. Raises `StateError` when its file stays; this process has forgotten it anyway."""
+        """Erase the old key. `StateError` when its file stays; for this process it is gone all the same."""
         self._pairs = self._pairs[-1:]
         path = self._state_dir / OLD_PRIVATE_KEY
         try:

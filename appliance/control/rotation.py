@@ -50,8 +50,8 @@ class Rotation:
         state, keys = self._state, self._state.keys
         if keys is None:
             raise KeyInUse("there is no key to rotate yet: the first start of `sallyport up` makes it")
-        with trio.CancelScope(shield=True):
-            async with state.store.files:
+        async with state.store.files:
+            with trio.CancelScope(shield=True):  # files, tunnel and memory say the same
                 await self._retire(keys)
                 before = await self.view()
                 if before.old is not None:
@@ -67,8 +67,8 @@ class Rotation:
         """Erase the old key if there is one that nobody needs."""
         keys = self._state.keys
         if keys is not None and keys.old_public_key is not None:
-            with trio.CancelScope(shield=True):
-                async with self._state.store.files:
+            async with self._state.store.files:
+                with trio.CancelScope(shield=True):
                     await self._retire(keys)
 
     async def view(self) -> Keys:

@@ -132,5 +132,5 @@ def start(host: Host, line: str, interface: str, state: Path) -> Process:
 
 def ask(host: Host, state: Path, line: str) -> str:
     name, *words = line.split()
-    where = ("--state-dir", str(state)) if words[0] in ("token", "sessions") else ()
+    where = ("--state-dir", str(state)) if words[0] in ("key", "token", "sessions") else ()
     return host.output(str(BIN / name), *words, *where)

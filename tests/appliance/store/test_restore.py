@@ -78,6 +78,7 @@ def test_over_another_state_which_is_kept(tmp_path, file):
             await node.create(await node.account(), key(3))
             (tmp_path / "first" / "state" / "operator.token").write_text("sp_old\n")
             (tmp_path / "first" / "state" / "private.key").write_text("other\n")
+            (tmp_path / "first" / "state" / "private.key.old").write_text("older\n")
 
     trio.run(run)
     state = tmp_path / "first" / "state"
@@ -89,7 +90,9 @@ def test_over_another_state_which_is_kept(tmp_path, file):
     assert set(live(done.kept)) == {key(1), key(3)}
     assert (done.kept / "operator.token").read_text() == "sp_old\n"
     assert (done.kept / "private.key").read_text() == "other\n"
+    assert (done.kept / "private.key.old").read_text() == "older\n"
     assert not (state / "operator.token").exists()  # it is not the restored exit's
+    assert not (state / "private.key.old").exists()
     assert (state / "network.json").read_text() == "{}"
     assert not list(state.glob("*.part"))
     assert not (state / "restoring").exists()
