@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import sys
 import time
+from ipaddress import ip_address
 
 import pytest
 
-from appliance.slots import SlotFile, default_path
+from appliance.slots import SlotFile
 from bench.process import wait_for
 from tests.netns.scene import OUTSIDE, Client, Exit, Scene
 
@@ -49,7 +50,7 @@ def connected(scene: Scene) -> tuple[Exit, Client, str]:
 
 def age_slots(scene: Scene) -> None:
     """Every client was heard last when the machine booted."""
-    slots = SlotFile.open(default_path(scene.state), 0)
+    slots = SlotFile.open(scene.counter_file, 0)
     for slot in slots.bound():
         slot.words[WORD_SEEN_NS] = 1
     slots.close()
@@ -103,3 +104,35 @@ def test_the_outside_may_speak_first(scene: Scene) -> None:
     wait_for(lambda: "b'2'" in reader.stdout, "the second byte", seconds=20)
     assert time.monotonic() - started < BACK_SECONDS, server.stderr
     again.stop()
+
+
+def test_where_a_client_comes_from_is_in_its_slot_and_nowhere_else() -> None:
+    """Not in the database, nor in any other file that is kept, nor in the log, whatever its level."""
+    with Scene() as scene:
+        settings = scene.lab.directory() / "settings.toml"
+        settings.write_text('log_level = "debug"\n')
+        running, client = scene.up("--config", str(settings)), scene.client()
+        made = running.create()
+        client.up(made["wg_config"])
+        wait_for(lambda: client.pings(OUTSIDE), "the first ping")
+        endpoint = scene.exit.output("wg", "show", running.interface, "endpoints").split()[-1]
+        address = ip_address(endpoint.rpartition(":")[0])
+
+        def knows(content: bytes) -> bool:
+            return str(address).encode() in content or address.packed in content
+
+        assert knows(scene.counter_file.read_bytes()), "the search finds what is there"
+        running.process.kill()
+        again = scene.up("--config", str(settings))
+        assert back_after(client) < BACK_SECONDS
+        scene.command("backup", str(scene.state / "backup"), "--state-dir", str(scene.state))
+        scene.command("status", "--state-dir", str(scene.state))
+        again.end(made["id"])
+        assert not knows(scene.counter_file.read_bytes()), "wiped with its session"
+        assert again.stop() == 0
+        files = [file for file in scene.state.rglob("*") if file.is_file()]
+        assert {"backup", scene.database.name} <= {file.name for file in files}
+        assert [file for file in files if knows(file.read_bytes())] == []
+        for words in (running.process.stderr, again.process.stderr):
+            assert "session" in words
+            assert str(address) not in words

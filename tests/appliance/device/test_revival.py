@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from ipaddress import IPv4Address
+from itertools import pairwise
 
 import pytest
 import trio
 
 from appliance.clock import boottime_ns
+from appliance.device import revival
+from appliance.device.peers import PeerRecord
 from appliance.device.revival import RECENT_NS, revive
 from appliance.device.sessions import SessionPeers
 from tests.appliance.device.pair import Side, running_side, udp_packet
@@ -50,6 +54,28 @@ async def test_one_that_was_silent_for_long_is_left_alone(age_ns: int | None) ->
         if age_ns is None or boottime_ns() - seen > RECENT_NS:
             await revive(exit_side.device)
         assert client.device.pump.stats().handshakes_up == 0
+
+
+async def test_many_are_asked_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a thousand of them take, they are no burst."""
+    pace_seconds, many = 0.05, 6
+    monkeypatch.setattr(revival, "_PACE_SECONDS", pace_seconds)
+    async with running_side("10.9.0.1") as exit_side, running_side("10.9.0.2") as client:
+        sessions = SessionPeers(exit_side.device)
+        for number in range(many):
+            slot = slot_left_by_a_killed_exit(client, boottime_ns() - SECOND)
+            await sessions.add_session(os.urandom(32), IPv4Address(f"10.9.1.{number}"), slot)
+        asked: list[float] = []
+        perform = exit_side.device.perform
+
+        def noted(record: PeerRecord) -> None:
+            asked.append(trio.current_time())
+            perform(record)
+
+        monkeypatch.setattr(exit_side.device, "perform", noted)
+        await revive(exit_side.device)
+        assert len(asked) == many
+        assert all(later - earlier >= pace_seconds for earlier, later in pairwise(asked))
 
 
 async def test_the_old_key_of_a_silent_client_wakes_the_exit() -> None:
