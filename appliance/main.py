@@ -252,7 +252,9 @@ class _Exit:
             raise UserError(f"the interface {tun.name} was deleted by somebody else") from None
         except* StoreFailed as failed:
             reason = cause_of(failed)
-            raise StateError(f"the database in {config.state_dir} cannot be used: {reason}") from None
+            # A state that cannot be used at the start cannot be used by the next start either; else it may.
+            kind = UserError if self._ready else StateError
+            raise kind(f"the database in {config.state_dir} cannot be used: {reason}") from None
 
     async def _end_for_certain(self) -> None:
         """However the end begins, from that moment it has its time."""

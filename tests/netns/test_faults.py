@@ -159,7 +159,7 @@ def test_a_failing_store_thread_is_the_end(stage):
     # A status is no change: it is answered. The next change is the end.
     assert "terminated_at" not in running.session(stage.made["id"])
     stage.scene.command("token", "create", "--state-dir", str(stage.scene.state), check=False)
-    line = stage.ended(5)
+    line = stage.ended(1)
     assert line == f"sallyport: the database in {stage.scene.state} cannot be used: its thread failed: Fault"
     stage.nothing_lost()
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]
 MEMORY_BYTES = 2 * 1024 * 1024
 # Every address of the pool is used more than once in a warm-up: something is kept for each.
 POOL = "10.66.0.0/26"
-WARM_UP = 100
+WARM_UP = 70
 
 # On one connection and on many; with keys of ours, of the client's, and repeated.
 LOOP = """
@@ -68,7 +68,7 @@ def held(running: Exit) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("rounds", [100, pytest.param(1000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("rounds", [50, pytest.param(1000, marks=pytest.mark.soak)])
 def test_sessions_in_a_loop_leave_nothing(rounds: int) -> None:
     with Scene() as scene:
         running = scene.up("--pool", POOL)
