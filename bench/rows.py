@@ -162,9 +162,10 @@ def verdict(rows: Sequence[Row]) -> Verdict:
 
 
 def complaints(rows: Sequence[Row]) -> list[str]:
-    """One line for each gate that does not hold or cannot be judged."""
+    """One line for each gate that does not hold or cannot be judged, and for what was not measured."""
+    words = "too noisy to judge", "the gate does not hold"
     return [
-        f"{row.title}: {'too noisy to judge' if row.too_noisy else 'the gate does not hold'}"
+        row.title if row.failed else f"{row.title}: {words[0 if row.too_noisy else 1]}"
         for row in rows
         if row.too_noisy or row.holds is False
     ]

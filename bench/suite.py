@@ -36,8 +36,9 @@ def measure(benches: Sequence[Bench], options: argparse.Namespace, say: Say) -> 
         try:
             found = bench.run(defaults(bench, options), say_where)
         except LabError as error:
-            say_where(str(error))
-            found = [Row(f"not measured: {error}", "", "higher", (), failed=True)]
+            words = " ".join(str(error).split())  # a row's name is one line
+            say_where(words)
+            found = [Row(f"not measured: {words}", "", "higher", (), failed=True)]
         rows += [replace(row, bench=bench.name) for row in found]
     say(f"done in {(time.monotonic() - begin) / 60:.1f} min")
     return rows

@@ -74,7 +74,8 @@ def start(
 
     def ready() -> bool:
         if process.poll() is not None:
-            words = process.stderr.strip().splitlines()
+            # A traceback may end in a line that only draws.
+            words = [line for line in process.stderr.splitlines() if any(map(str.isalnum, line))]
             raise LabError(
                 f"{implementation} ended with {process.poll()}: {words[-1] if words else 'no words'}"
             )

@@ -166,7 +166,9 @@ def test_rows_of_several_benches_name_theirs_first():
 
 def test_each_gate_that_does_not_hold_or_cannot_be_judged_is_named():
     bad, noisy = row([1.0, 1.1], [2.0, 2.1]), row([1.0, 2.0], [1.0, 2.0])
-    assert complaints([row([2.0], [1.0]), replace(bad, bench="tunnel"), noisy]) == [
+    gone = Row("not measured: no wire", "", "higher", (), failed=True, bench="api")
+    assert complaints([row([2.0], [1.0]), gone, replace(bad, bench="tunnel"), noisy]) == [
+        "api: not measured: no wire",
         "tunnel: a row: the gate does not hold",
         "a row: too noisy to judge",
     ]
