@@ -1,10 +1,12 @@
-"""What holds for every test: hypothesis profiles, the two markers, and no skipping in CI.
+"""What holds for every test: hypothesis profiles, the markers, who runs beside whom, and no skipping in CI.
 
 * `netns` tests need root (they make network namespaces). Without root they are skipped with the reason
   on a developer's machine.
 * `soak` tests (long waits, many kills) are left out unless `--soak` is given.
 * With `CI` in the environment a skip is a failure: what CI does not run, nobody runs. Tests that were
   left out as `soak` do not count, since they are deselected, not skipped.
+* `./sallyport test` runs two workers. All `netns` tests go to one of them, in a row: they start real exits and
+  have deadlines in real time. The others are kept together by file, whose fixtures they share.
 * Hypothesis: profile `fast` unless `HYPOTHESIS_PROFILE=deep`. In CI it draws the same examples each time, so
   that an unlucky draw never stops work that did not cause it.
 """
@@ -29,7 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="also run the tests marked soak")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        group = "netns" if item.get_closest_marker("netns") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
     if not config.getoption("--soak"):
         soak = [item for item in items if item.get_closest_marker("soak")]
         if soak:

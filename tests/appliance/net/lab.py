@@ -53,6 +53,8 @@ class Namespace:
 
     def __enter__(self) -> Namespace:
         run("ip", "netns", "add", self.name)
+        # An address that is "tentative" for a second makes two equal pictures of a host differ.
+        self.run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
         self.run("ip", "link", "set", "lo", "up")
         return self
 
