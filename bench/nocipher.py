@@ -46,8 +46,9 @@ void sp_seal_batch(struct sp_aead *aead, struct sp_aead_job *jobs, size_t n)
 {
     (void)aead;
     for (size_t i = 0; i < n; i++) {
+        uint32_t at = jobs[i].placed;
         if (jobs[i].in != jobs[i].out)
-            memcpy(jobs[i].out, jobs[i].in, jobs[i].len);
+            memcpy(jobs[i].out + at, jobs[i].in + at, jobs[i].len - at);
         memset(jobs[i].out + jobs[i].len, 0, SP_TAG_BYTES);
     }
 }

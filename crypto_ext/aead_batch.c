@@ -74,6 +74,7 @@ static void wipe_all(struct sp_batch *batch)
     }
     wipe(batch->tails, &batch->tails_used);
     wipe(batch->group.rows, &batch->group.used);
+    batch->group.key = NULL;
     sp_wipe(batch->group.nowhere, sizeof batch->group.nowhere);
     sp_wipe(&batch->queue, sizeof batch->queue);
 }
@@ -137,6 +138,7 @@ static void encrypt(struct sp_batch *batch, struct share *share)
 
         tails += text_run(&batch->runs[i], job, job->len, 0, tail, &batch->xors[tails]);
         batch->runs[i].head = key;
+        batch->runs[i].placed = 1 + job->placed / SP_BLOCK_BYTES;
         share->macs[i] = (struct sp_mac){.key = key, .text = job->out, .tag = job->out + job->len, .len = job->len};
     }
     use(&share->streams_used, share->n * SP_BLOCK_BYTES);

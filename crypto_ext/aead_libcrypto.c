@@ -151,11 +151,11 @@ static int finish(struct side *side)
     return evp.final(side->ctx, nothing, &written) == 1;
 }
 
-static int crypt(struct side *side, const struct sp_aead_job *job, uint32_t len)
+static int crypt(struct side *side, uint8_t *out, const uint8_t *in, uint32_t len)
 {
     for (uint32_t done = 0; done < len;) { /* one pass for any packet; lengths are int over there */
         int n = len - done < MOST_AT_ONCE ? (int)(len - done) : MOST_AT_ONCE, written = 0;
-        if (evp.update(side->ctx, job->out + done, &written, job->in + done, n) != 1 || written != n)
+        if (evp.update(side->ctx, out + done, &written, in + done, n) != 1 || written != n)
             return 0;
         done += (uint32_t)n;
     }
@@ -165,8 +165,10 @@ static int crypt(struct side *side, const struct sp_aead_job *job, uint32_t len)
 static void seal_one(struct state *state, const struct sp_aead_job *job)
 {
     struct side *side = &state->seal;
+    uint32_t placed = job->placed;
 
-    if (!start(side, job, 1) || !crypt(side, job, job->len) || !finish(side) ||
+    if (!start(side, job, 1) || !crypt(side, job->out, job->out, placed) ||
+        !crypt(side, job->out + placed, job->in + placed, job->len - placed) || !finish(side) ||
         evp.ctx_ctrl(side->ctx, CTRL_AEAD_GET_TAG, SP_TAG_BYTES, job->out + job->len) != 1) {
         side->keyed = 0;
         memset(job->out, 0, (size_t)job->len + SP_TAG_BYTES);
@@ -183,7 +185,7 @@ static int open_one(struct state *state, const struct sp_aead_job *job)
 
     memcpy(tag, job->in + len, SP_TAG_BYTES);
     verified = start(side, job, 0) && evp.ctx_ctrl(side->ctx, CTRL_AEAD_SET_TAG, SP_TAG_BYTES, tag) == 1 &&
-               crypt(side, job, len) && finish(side);
+               crypt(side, job->out, job->in, len) && finish(side);
     if (!verified)
         memset(job->out, 0, len);
     clean_up(state);

@@ -328,7 +328,9 @@ static void seal_one(const struct sp_aead_job *job)
     stream_begin(&stream, job->key, job->counter);
     stream_group(&stream);
     memcpy(poly_key, stream.group, sizeof poly_key);
-    stream_xor(&stream, job->out, job->in, job->len);
+    if (job->placed > 0)
+        memcpy(job->out + job->placed, job->in + job->placed, job->len - job->placed);
+    stream_xor(&stream, job->out, job->placed > 0 ? job->out : job->in, job->len);
     poly_tag(job->out + job->len, poly_key, job->out, job->len);
     sp_wipe(&stream, sizeof stream);
     sp_wipe(poly_key, sizeof poly_key);

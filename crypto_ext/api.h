@@ -63,7 +63,9 @@ enum sp_slot_word {
 /* One packet. Nonce = 4 zero bytes + little-endian counter; no additional data.
  * seal: reads len bytes at in, writes len + 16 at out. open: reads len bytes at in, of which the last
  * 16 are the tag, writes len - 16 at out. in == out is allowed, other overlap is not.
- * ok is set by open: 1 verified, 0 not (then what stands at out must not be used). */
+ * ok is set by open: 1 verified, 0 not (then what stands at out must not be used).
+ * placed, for seal: that many bytes of the text, a multiple of 64, stand at out already, and only what follows
+ * them is read from in (from in + placed on). */
 struct sp_aead_job {
     const uint8_t *key;
     uint64_t counter;
@@ -71,6 +73,7 @@ struct sp_aead_job {
     uint8_t *out;
     uint32_t len;
     uint32_t ok;
+    uint32_t placed;
 };
 
 struct sp_aead;

@@ -25,6 +25,11 @@ enum { STATE_LANES = 8, ROW_BYTES = 32, FINAL_ROW = 18, ROTATION_ROW = 34, ROWS 
 
 enum { DOUBLE_ROUNDS = 10, BLOCKS_BESIDE = 3 };
 
+static const uint8_t rotations[2 * ROW_BYTES] = {
+    2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13,
+    3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14, 3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14,
+};
+
 /* ---- fill -------------------------------------------------------------------------------------------- */
 
 AVX2 static inline void set_from(__m256i *row, __m256i rest, uint32_t word)
@@ -38,12 +43,30 @@ static inline int goes_on(const struct sp_cursor *cursor)
     return cursor->done >= STATE_LANES && cursor->run->blocks - cursor->done >= STATE_LANES;
 }
 
-AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)
+/* What is in the rows before any key is, and stays there. */
+AVX2 static void begin(__m256i *rows)
 {
     static const int sigma[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
+
+    for (int i = 0; i < 4; i++)
+        rows[i] = _mm256_set1_epi32(sigma[i]);
+    rows[13] = _mm256_setzero_si256(); /* the four zero bytes of WireGuard's nonce */
+    memcpy(rows + ROTATION_ROW, rotations, sizeof rotations);
+}
+
+/* Rows 4 to 11. Mostly all packets have one key, and it is there already. */
+AVX2 static inline void set_key(__m256i *rows, const uint8_t *key, __m256i rest)
+{
+    for (int i = 0; i < 8; i++)
+        set_from(&rows[4 + i], rest, sp_load32(key + 4 * i));
+}
+
+AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)
+{
     const __m256i numbers = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
     __m256i *rows = (__m256i *)(void *)group->rows;
-    __m256i key[8], block = numbers, low = numbers, high = numbers;
+    __m256i block = numbers, low = numbers, high = numbers;
+    const uint8_t *key = group->key; /* that of this lane and all behind it */
     uint32_t lane = 0;
 
     if (goes_on(cursor)) {
@@ -51,27 +74,25 @@ AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)
         rows[12] = _mm256_add_epi32(rows[12], _mm256_set1_epi32(STATE_LANES));
         return;
     }
-    for (int i = 0; i < 8; i++)
-        key[i] = numbers;
+    if (!key)
+        begin(rows);
     while (lane < STATE_LANES && cursor->run < cursor->end) {
         struct sp_piece piece = sp_lanes_take(group, cursor, lane, STATE_LANES - lane);
         /* this lane and all behind it */
         __m256i rest = _mm256_cmpgt_epi32(numbers, _mm256_set1_epi32((int)lane - 1));
 
-        for (int i = 0; i < 8; i++)
-            set_from(&key[i], rest, sp_load32(piece.run->key + 4 * i));
+        if (piece.run->key != key) {
+            key = piece.run->key;
+            set_key(rows, key, rest);
+            group->key = lane == 0 ? key : NULL;
+        }
         set_from(&block, rest, piece.block - lane);
         set_from(&low, rest, (uint32_t)piece.run->counter);
         set_from(&high, rest, (uint32_t)(piece.run->counter >> 32));
         lane += piece.count;
     }
     sp_lanes_idle(group, lane, STATE_LANES);
-    for (int i = 0; i < 4; i++)
-        rows[i] = _mm256_set1_epi32(sigma[i]);
-    for (int i = 0; i < 8; i++)
-        rows[4 + i] = key[i];
     rows[12] = _mm256_add_epi32(block, numbers);
-    rows[13] = _mm256_setzero_si256(); /* the four zero bytes of WireGuard's nonce */
     rows[14] = low;
     rows[15] = high;
 }
@@ -106,11 +127,6 @@ AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)
 #define DIAGONALS(how, left, right) \
     HALF(5, 6, 7, 4, ADD_XOR_KEPT(16, 15, 5, 10), ADD_XOR_KEPT(17, 12, 6, 11), ADD_XOR(8, 13, 7), ADD_XOR(9, 14, 4), \
          15, 12, 13, 14, how, left, right)
-
-static const uint8_t rotations[2 * ROW_BYTES] = {
-    2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13,
-    3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14, 3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14,
-};
 
 /* The rounds; in the first `beside` double rounds a packet absorbs blocks too. */
 AVX2 static inline void rounds(uint8_t *rows, struct sp_poly *poly, uint32_t beside)
@@ -229,7 +245,6 @@ AVX2 void sp_chacha_avx2(struct sp_group *group, const struct sp_run *runs, size
 {
     struct sp_cursor cursor = {.run = runs, .end = runs + n};
 
-    memcpy(group->rows + ROTATION_ROW * ROW_BYTES, rotations, sizeof rotations);
     while (cursor.run < cursor.end) {
         uint32_t count = beside(queue, runs, &cursor);
         fill(group, &cursor);

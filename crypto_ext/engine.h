@@ -19,6 +19,7 @@ struct sp_run {
     uint64_t counter; /* the nonce */
     uint32_t block;   /* number of the first one */
     uint32_t blocks;
+    uint32_t placed; /* blocks below this number have their text at out, not at in */
     uintptr_t in; /* 0: no text, the key stream itself is wanted */
     uintptr_t out;
     uint8_t *head; /* not NULL: the first block goes there instead, as key stream */
@@ -59,6 +60,7 @@ struct sp_xor {
 struct sp_group {
     _Alignas(64) uint8_t rows[SP_MOST_LANES * SP_BLOCK_BYTES];
     _Alignas(64) uint8_t nowhere[SP_BLOCK_BYTES];          /* results of lanes without work */
+    const uint8_t *key; /* whose words all lanes of rows still hold, as an engine left them; NULL: nobody's */
     uintptr_t in[SP_MOST_LANES], out[SP_MOST_LANES]; /* by lane: addresses of text and of result */
     size_t used; /* bytes of rows ever written; never lowered by an engine */
 };

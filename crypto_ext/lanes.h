@@ -48,6 +48,8 @@ SP_INLINE struct sp_piece sp_lanes_take(struct sp_group *group, struct sp_cursor
         group->in[lane + i] = in + i * in_step;
         group->out[lane + i] = run->out + at + (uintptr_t)SP_BLOCK_BYTES * i;
     }
+    for (uint32_t i = 0; i < piece.count && piece.block + i < run->placed; i++)
+        group->in[lane + i] = group->out[lane + i];
     if (run->head && cursor->done == 0) {
         group->in[lane] = (uintptr_t)sp_no_text;
         group->out[lane] = (uintptr_t)run->head;

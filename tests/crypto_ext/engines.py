@@ -17,7 +17,7 @@ BLOCK_BYTES = 64
 
 DECLARE = """
 struct sp_run {
-    const uint8_t *key; uint64_t counter; uint32_t block; uint32_t blocks;
+    const uint8_t *key; uint64_t counter; uint32_t block; uint32_t blocks; uint32_t placed;
     uintptr_t in; uintptr_t out; uint8_t *head; uint8_t *tail;
 };
 struct sp_mac { const uint8_t *key; const uint8_t *text; uint8_t *tag; uint32_t len; };

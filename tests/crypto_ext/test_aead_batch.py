@@ -68,6 +68,32 @@ def test_all_paths_seal_and_open_alike(mix, count):
                 assert out == (wire[i].text[:-16] if in_place else bytes([CANARY]) * len(out))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 23, 47])
+def test_the_beginning_of_a_text_may_stand_at_its_place_already(count):
+    """What is not placed is read from `in`, and nothing else is: both hold noise where the text is not."""
+    ffi, lib = leaf.load()
+    noise = random.Random(count)
+    batch = messages([noise.choice([1420] * 4 + [64, 65, 200, 1368, 3000]) for _ in range(count)], noise)
+    placed = [noise.choice([0, 64, 128, len(m.text) // 64 * 64]) for m in batch]
+    placed = [min(at, len(m.text) // 64 * 64) for at, m in zip(placed, batch, strict=True)]
+    for path in PATHS:
+        jobs, kept = ffi.new("struct sp_aead_job[]", count), []
+        for job, message, at in zip(jobs, batch, placed, strict=True):
+            size = len(message.text)
+            out = ffi.new("uint8_t[]", message.text[:at] + noise.randbytes(size - at) + bytes([CANARY]) * 32)
+            rest = ffi.new("uint8_t[]", noise.randbytes(at) + message.text[at:])
+            key = ffi.new("uint8_t[]", message.key)
+            job.key, job.counter, job.len, job.placed, job.out = key, message.counter, size, at, out
+            setattr(job, "in", rest)
+            kept.append((key, rest, out, bytes(ffi.buffer(rest))))
+        aead = lib.sp_aead_new(path.encode())
+        lib.sp_seal_batch(aead, jobs, count)
+        lib.sp_aead_free(aead)
+        for message, (_, rest, out, before) in zip(batch, kept, strict=True):
+            assert bytes(ffi.buffer(rest)) == before
+            assert bytes(ffi.buffer(out))[:-1] == batches.sealed(message) + bytes([CANARY]) * 16, path
+
+
 @each_engine
 @given(
     lengths=st.lists(st.integers(0, 2000), min_size=1, max_size=40),
