@@ -22,6 +22,24 @@ static void stage_all(struct sp_pump *pump, struct sp_peer *peer, const struct s
     sp_peer_want_key(pump, peer, now_ns);
 }
 
+/* Segments of a great superpacket are sealed from where they stand: its length makes up for a batch of its
+ * own, which must be sealed before the TUN is read again. Others are copied and sealed with their neighbours. */
+static int worth_leaving(const struct sp_split *split) { return split->segments >= SP_OUTWARD_LEFT_SEGMENTS; }
+
+static void put(struct sp_pump *pump, struct sp_peer *peer, struct sp_keypair *keypair, const struct sp_split *split,
+                size_t i, uint64_t now_ns)
+{
+    uint32_t len = (uint32_t)sp_split_len(split, i);
+    uint8_t *at = sp_train_slot(pump, peer, keypair, len, now_ns);
+
+    if (worth_leaving(split)) {
+        sp_split_header(split, i, at);
+        sp_train_leave(pump, sp_split_rest(split, i), (uint32_t)split->header_len, len);
+    } else {
+        sp_split_copy(split, i, at);
+    }
+}
+
 /* Pays for, numbers and queues each segment of one packet from the TUN. */
 static void send_all(struct sp_pump *pump, struct sp_peer *peer, const struct sp_split *split, uint64_t now_ns)
 {
@@ -31,14 +49,15 @@ static void send_all(struct sp_pump *pump, struct sp_peer *peer, const struct sp
     if (keypair != NULL && peer->staged > 0)
         sp_outward_staged(pump, peer, now_ns);
     for (size_t i = 0; i < split->segments; i++) {
-        uint32_t len = (uint32_t)sp_split_len(split, i);
         if (keypair == NULL || keypair->send_counter >= SP_REJECT_AFTER_MESSAGES) {
             stage_all(pump, peer, split, i, now_ns);
-            return;
+            break;
         }
-        if (sp_purse_pay(pump, peer, len, 1))
-            sp_split_copy(split, i, sp_train_slot(pump, peer, keypair, len, now_ns));
+        if (sp_purse_pay(pump, peer, (uint32_t)sp_split_len(split, i), 1))
+            put(pump, peer, keypair, split, i, now_ns);
     }
+    if (worth_leaving(split))
+        sp_train_seal(pump);
     /* Flushed here rather than in mid-packet, a superpacket leaves in balanced sends. */
     if (pump->train.used >= SP_TRAIN_FULL_BYTES)
         sp_train_flush(pump, now_ns);

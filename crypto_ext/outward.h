@@ -7,7 +7,8 @@
 struct sp_peer;
 
 enum {
-    SP_OUTWARD_READS = 16 /* small packets gathered before they are sealed and sent */
+    SP_OUTWARD_READS = 16, /* small packets gathered before they are sealed and sent */
+    SP_OUTWARD_LEFT_SEGMENTS = 8 /* superpackets of so many are sealed without a copy */
 };
 
 /* One burst from the TUN: how many packets, or a negative errno (-ESHUTDOWN: gone). */

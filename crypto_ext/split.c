@@ -11,57 +11,19 @@
 #define _DEFAULT_SOURCE /* endian.h */
 #include "split.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
 #include "checksum.h"
+#include "headers.h"
 #include "ip.h"
 
 enum {
-    PROTOCOL_TCP = 6,
-    PROTOCOL_UDP = 17,
-    TCP_HEADER_BYTES = 20,
-    TCP_SEQUENCE = 4,
-    TCP_FLAGS = 13,
-    TCP_CHECKSUM = 16,
-    UDP_HEADER_BYTES = 8,
-    UDP_LENGTH = 4,
-    UDP_CHECKSUM = 6,
-    FLAG_FIN = 0x01,
-    FLAG_PSH = 0x08,
-    FLAG_CWR = 0x80,
-    IPV4_FRAGMENT = 0x3fff, /* more-fragments and the offset */
+    IPV4_IS_FRAGMENT = 0x3fff, /* more-fragments and the offset */
     EXT_HOP_BY_HOP = 0,
     EXT_ROUTING = 43,
     EXT_DESTINATION = 60
 };
-
-static inline uint16_t get16(const uint8_t *p)
-{
-    uint16_t word;
-    memcpy(&word, p, sizeof word);
-    return be16toh(word);
-}
-
-static inline void put16(uint8_t *p, size_t value)
-{
-    uint16_t word = htobe16((uint16_t)value);
-    memcpy(p, &word, sizeof word);
-}
-
-static inline uint32_t get32(const uint8_t *p)
-{
-    uint32_t word;
-    memcpy(&word, p, sizeof word);
-    return be32toh(word);
-}
-
-static inline void put32(uint8_t *p, uint32_t value)
-{
-    value = htobe32(value);
-    memcpy(p, &value, sizeof value);
-}
 
 /* Stores a finished checksum that must not read as "none" (memory order needs no swapping). */
 static inline void put_sum(uint8_t *p, uint64_t sum, int zero_is_none)
@@ -99,7 +61,7 @@ static int find_transport(const struct sp_ip *ip, const uint8_t *packet, uint8_t
         next = packet[at];
         at += 8 * (1 + (size_t)packet[at + 1]);
     }
-    if (next != protocol || at > UINT8_MAX || (ip->family == 4 && (get16(packet + 6) & IPV4_FRAGMENT)))
+    if (next != protocol || at > UINT8_MAX || (ip->family == 4 && (sp_get16(packet + SP_IPV4_FRAGMENT) & IPV4_IS_FRAGMENT)))
         return -EINVAL;
     return (int)at;
 }
@@ -108,7 +70,7 @@ int sp_split_begin(struct sp_split *split, const struct sp_vnet_hdr *header, uin
 {
     uint8_t kind = header->gso_type & (uint8_t)~SP_GSO_ECN;
     int needs_sum = header->flags & SP_VNET_NEEDS_CSUM, udp = kind == SP_GSO_UDP_L4, routed, network_len;
-    size_t sum_offset = udp ? UDP_CHECKSUM : TCP_CHECKSUM, transport_len, payload;
+    size_t sum_offset = udp ? SP_UDP_CHECKSUM : SP_TCP_CHECKSUM, transport_len, payload;
     struct sp_ip ip;
     uint8_t *transport;
 
@@ -121,14 +83,14 @@ int sp_split_begin(struct sp_split *split, const struct sp_vnet_hdr *header, uin
     if ((kind != SP_GSO_TCPV4 && kind != SP_GSO_TCPV6 && !udp) || header->gso_size == 0 ||
         (kind == SP_GSO_TCPV4 && ip.family != 4) || (kind == SP_GSO_TCPV6 && ip.family != 6))
         return -EINVAL;
-    network_len = find_transport(&ip, packet, udp ? PROTOCOL_UDP : PROTOCOL_TCP, &routed);
+    network_len = find_transport(&ip, packet, udp ? SP_PROTOCOL_UDP : SP_PROTOCOL_TCP, &routed);
     if (network_len < 0)
         return -EINVAL;
     transport = packet + network_len;
-    if ((size_t)network_len + (udp ? UDP_HEADER_BYTES : TCP_HEADER_BYTES) > ip.total_len)
+    if ((size_t)network_len + (udp ? SP_UDP_BYTES : SP_TCP_BYTES) > ip.total_len)
         return -EINVAL;
-    transport_len = udp ? (size_t)UDP_HEADER_BYTES : (size_t)(transport[12] >> 4) * 4;
-    if ((!udp && transport_len < TCP_HEADER_BYTES) || (size_t)network_len + transport_len > ip.total_len)
+    transport_len = udp ? (size_t)SP_UDP_BYTES : sp_tcp_header_bytes(transport);
+    if ((!udp && transport_len < SP_TCP_BYTES) || (size_t)network_len + transport_len > ip.total_len)
         return -EINVAL;
     if (needs_sum && (header->csum_start != network_len || header->csum_offset != sum_offset))
         return -EINVAL;
@@ -143,8 +105,8 @@ int sp_split_begin(struct sp_split *split, const struct sp_vnet_hdr *header, uin
     split->header_len = (size_t)network_len + transport_len;
     split->gso_size = header->gso_size;
     split->segments = (payload + header->gso_size - 1) / header->gso_size;
-    split->without_sum = udp && ip.family == 4 && !needs_sum && get16(transport + UDP_CHECKSUM) == 0;
-    split->pseudo = sp_sum_pseudo(ip.family, ip.source, ip.destination, udp ? PROTOCOL_UDP : PROTOCOL_TCP, 0);
+    split->without_sum = udp && ip.family == 4 && !needs_sum && sp_get16(transport + SP_UDP_CHECKSUM) == 0;
+    split->pseudo = sp_sum_pseudo(ip.family, ip.source, ip.destination, udp ? SP_PROTOCOL_UDP : SP_PROTOCOL_TCP, 0);
     if (routed) { /* what the kernel put into the field, less the length in it */
         uint16_t whole_len = (uint16_t)~htobe16((uint16_t)(ip.total_len - (size_t)network_len));
         split->pseudo = sp_sum(sp_sum(0, transport + sum_offset, 2), &whole_len, 2);
@@ -162,43 +124,53 @@ size_t sp_split_len(const struct sp_split *split, size_t segment)
     return split->header_len + (left < split->gso_size ? left : split->gso_size);
 }
 
+const uint8_t *sp_split_rest(const struct sp_split *split, size_t segment)
+{
+    return split->packet + segment * split->gso_size;
+}
+
 void sp_split_copy(const struct sp_split *split, size_t segment, uint8_t *out)
 {
+    size_t head = split->header_len;
+
+    sp_split_header(split, segment, out);
+    memcpy(out + head, sp_split_rest(split, segment) + head, sp_split_len(split, segment) - head);
+}
+
+void sp_split_header(const struct sp_split *split, size_t segment, uint8_t *out)
+{
     size_t len = sp_split_len(split, segment), before = segment * split->gso_size;
-    size_t transport_bytes = len - split->network_len;
+    size_t transport_bytes = len - split->network_len, head = split->header_len;
     uint8_t *transport = out + split->network_len;
-    uint16_t length;
+    uint16_t length = htobe16((uint16_t)transport_bytes);
+    uint64_t sum;
 
-    if (split->kind == SP_GSO_NONE) {
-        memcpy(out, split->packet, len);
+    memcpy(out, split->packet, head);
+    if (split->kind == SP_GSO_NONE)
         return;
-    }
-    memcpy(out, split->packet, split->header_len);
-    memcpy(out + split->header_len, split->packet + split->header_len + before, len - split->header_len);
-
     if (out[0] >> 4 == 4) {
-        put16(out + 2, len);
-        put16(out + 4, get16(out + 4) + segment);
-        memset(out + 10, 0, 2);
-        put_sum(out + 10, sp_sum(0, out, split->network_len), 0);
+        sp_put16(out + SP_IPV4_LENGTH, len);
+        sp_put16(out + SP_IPV4_ID, sp_get16(out + SP_IPV4_ID) + segment);
+        memset(out + SP_IPV4_CHECKSUM, 0, 2);
+        put_sum(out + SP_IPV4_CHECKSUM, sp_sum(0, out, split->network_len), 0);
     } else {
-        put16(out + 4, len - 40);
+        sp_put16(out + SP_IPV6_LENGTH, len - SP_IPV6_BYTES);
     }
 
-    length = htobe16((uint16_t)transport_bytes);
+    sum = sp_sum(sp_sum(split->pseudo, &length, 2), sp_split_rest(split, segment) + head, len - head);
+    head -= split->network_len;
     if (split->kind == SP_GSO_UDP_L4) {
-        put16(transport + UDP_LENGTH, transport_bytes);
-        memset(transport + UDP_CHECKSUM, 0, 2);
+        sp_put16(transport + SP_UDP_LENGTH, transport_bytes);
+        memset(transport + SP_UDP_CHECKSUM, 0, 2);
         if (!split->without_sum)
-            put_sum(transport + UDP_CHECKSUM,
-                    sp_sum(sp_sum(split->pseudo, &length, 2), transport, transport_bytes), 1);
+            put_sum(transport + SP_UDP_CHECKSUM, sp_sum(sum, transport, head), 1);
         return;
     }
-    put32(transport + TCP_SEQUENCE, get32(transport + TCP_SEQUENCE) + (uint32_t)before);
+    sp_put32(transport + SP_TCP_SEQUENCE, sp_get32(transport + SP_TCP_SEQUENCE) + (uint32_t)before);
     if (segment > 0)
-        transport[TCP_FLAGS] &= (uint8_t)~FLAG_CWR;
+        transport[SP_TCP_FLAGS] &= (uint8_t)~SP_TCP_CWR;
     if (segment + 1 < split->segments)
-        transport[TCP_FLAGS] &= (uint8_t)~(FLAG_FIN | FLAG_PSH);
-    memset(transport + TCP_CHECKSUM, 0, 2);
-    put_sum(transport + TCP_CHECKSUM, sp_sum(sp_sum(split->pseudo, &length, 2), transport, transport_bytes), 0);
+        transport[SP_TCP_FLAGS] &= (uint8_t)~(SP_TCP_FIN | SP_TCP_PSH);
+    memset(transport + SP_TCP_CHECKSUM, 0, 2);
+    put_sum(transport + SP_TCP_CHECKSUM, sp_sum(sum, transport, head), 0);
 }

@@ -46,5 +46,8 @@ int sp_split_begin(struct sp_split *split, const struct sp_vnet_hdr *header, uin
 size_t sp_split_len(const struct sp_split *split, size_t segment); /* bytes of that segment, headers included */
 /* Writes segment number `segment` to out (sp_split_len bytes), headers and checksums as the kernel would. */
 void sp_split_copy(const struct sp_split *split, size_t segment, uint8_t *out);
+/* Only its first header_len bytes. Byte k of what follows them stands at sp_split_rest + k. */
+void sp_split_header(const struct sp_split *split, size_t segment, uint8_t *out);
+const uint8_t *sp_split_rest(const struct sp_split *split, size_t segment);
 
 #endif

@@ -7,6 +7,8 @@
 
 #include "state.h"
 
+enum { PLACED_MULTIPLE = 64 }; /* struct sp_aead_job */
+
 _Static_assert(SP_TRAIN_BYTES >= SP_TRAIN_FULL_BYTES + SP_PACKET_BYTES + SP_TRANSPORT_OVERHEAD_BYTES + SP_PADDING_BYTES,
                "the largest packet fits behind a train that is not full");
 
@@ -93,7 +95,32 @@ uint8_t *sp_train_slot(struct sp_pump *pump, struct sp_peer *peer, struct sp_key
     job->in = at;
     job->out = at;
     job->len = plain;
+    job->placed = 0;
     return at;
+}
+
+void sp_train_leave(struct sp_pump *pump, const uint8_t *packet, uint32_t head, uint32_t len)
+{
+    struct sp_train *train = &pump->train;
+    struct sp_aead_job *job = &train->jobs[train->count - 1];
+    uint32_t placed = (head + PLACED_MULTIPLE - 1) & ~(uint32_t)(PLACED_MULTIPLE - 1);
+
+    if (placed >= len || job->len != len) /* padding can only stand behind a copy */
+        placed = len;
+    memcpy(job->out + head, packet + head, placed - head);
+    if (placed < len) {
+        job->in = packet;
+        job->placed = placed;
+    }
+}
+
+void sp_train_seal(struct sp_pump *pump)
+{
+    struct sp_train *train = &pump->train;
+
+    if (train->sealed < train->count)
+        sp_seal_batch(pump->aead, train->jobs + train->sealed, train->count - train->sealed);
+    train->sealed = train->count;
 }
 
 void sp_train_flush(struct sp_pump *pump, uint64_t now_ns)
@@ -106,7 +133,7 @@ void sp_train_flush(struct sp_pump *pump, uint64_t now_ns)
 
     if (train->count == 0)
         return;
-    sp_seal_batch(pump->aead, train->jobs, train->count);
+    sp_train_seal(pump);
     sent = sp_udp_send(pump, peer, train->bytes, train->used, train->size, now_ns, &bytes, &error);
     sp_slot_add(peer, SP_SLOT_TX_BYTES, bytes);
     sp_timers_any_authenticated_packet_sent(pump, peer, now_ns);
@@ -115,6 +142,7 @@ void sp_train_flush(struct sp_pump *pump, uint64_t now_ns)
     if (sp_keypair_stale_to_send(train->keypair, now_ns))
         sp_peer_want_key(pump, peer, now_ns);
     train->count = 0;
+    train->sealed = 0;
     train->used = 0;
     train->keypair = NULL;
     train->peer = NULL;

@@ -5,9 +5,12 @@ from __future__ import annotations
 import struct
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crypto_ext import Pending
-from tests.crypto_ext.rig import Rig, install, network, tcp_super, udp_packet
+from tests.crypto_ext.packets import TCP, UDP, Packet, cut
+from tests.crypto_ext.rig import Rig, between, install, network, tcp_super, udp_packet
 
 
 def test_no_peer_no_endpoint_no_packet() -> None:
@@ -55,6 +58,41 @@ def test_a_superpacket_waits_as_its_segments() -> None:
         rig.shake()
         ((_, joined),) = rig.b.read()
         assert joined[packet.header_len :] == packet.payload
+
+
+def superpacket(packet: Packet, size: int) -> bytes:
+    """With its vnet header in front."""
+    kind, field = (5, 6) if packet.protocol == UDP else (1 if packet.family == 4 else 4, 16)
+    header = struct.pack("=BBHHHH", 1, kind, packet.header_len, size, packet.transport_at, field)
+    return header + packet.whole()
+
+
+SUPERPACKET = st.tuples(
+    st.sampled_from([TCP, UDP]),
+    st.booleans(),  # IPv6
+    st.sampled_from([0, 12, 40]),  # bytes of TCP options
+    st.one_of(st.integers(2, 12), st.just(40)),  # segments
+    st.one_of(st.sampled_from([1208, 1300, 1340]), st.integers(1, 1300)),  # bytes of each
+    st.integers(1, 1300),  # of the last
+)
+
+
+@settings(max_examples=60)
+@given(shapes=st.lists(SUPERPACKET, min_size=1, max_size=3), mtu=st.sampled_from([1420, 1424, 9000]))
+def test_superpackets_leave_as_the_packets_they_stand_for(shapes: list[tuple[int, ...]], mtu: int) -> None:
+    """Short ones are copied, long ones sealed from where the TUN was read to; the next read uses it."""
+    with Rig(mtu=mtu) as rig:
+        expected = []
+        for number, (protocol, six, options, segments, size, last) in enumerate(shapes):
+            payload = bytes((i * 7 + number) % 251 for i in range((segments - 1) * size + min(size, last)))
+            packet = between(six=bool(six)).but(protocol=protocol, payload=payload, ident=500 * number)
+            if protocol == TCP:
+                packet = packet.but(options=bytes([1]) * options)
+            rig.a.tun.send(superpacket(packet, size))
+            expected += [part.build() for part in cut(packet, size)]
+        rig.settle()
+        assert [data for _, data in rig.b.read()] == expected
+        assert rig.a.drops == rig.b.drops == {}
 
 
 def test_python_is_asked_for_a_key_once_in_five_seconds() -> None:
