@@ -1,9 +1,13 @@
-"""The whole pump under ASan and UBSan on a virtual clock, and its threads under TSan."""
+"""The whole pump under ASan and UBSan on a virtual clock, and its threads under TSan, with the ciphers at work.
+
+The same harness once more as another compiler makes it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,19 +19,19 @@ HARNESS = HERE / "c/pump_main.c"
 COMMON = [*WARNINGS, "-D_GNU_SOURCE", "-O1", "-g", "-fno-omit-frame-pointer"]
 
 
-def harness(name: str, *sanitizers: str) -> Path:
+def harness(name: str, compiler: str, *flags: str) -> Path:
     """The pump and its harness in one program, compiled when something changed."""
     files = [*sorted(SOURCE.glob("[!_]*.c")), HARNESS]
-    digest = hashlib.sha256(" ".join((*COMMON, *sanitizers)).encode())
+    digest = hashlib.sha256(" ".join((compiler, *COMMON, *flags)).encode())
     for path in [*files, *sorted(SOURCE.glob("*.h"))]:
         digest.update(path.read_bytes())
     target = cache_directory() / f"{name}-{digest.hexdigest()[:24]}"
     if not target.exists():
         made = target.with_suffix(f".{os.getpid()}")
         command = [
-            "gcc",
+            compiler,
             *COMMON,
-            *sanitizers,
+            *flags,
             f"-I{SOURCE}",
             "-o",
             str(made),
@@ -43,14 +47,18 @@ def harness(name: str, *sanitizers: str) -> Path:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("kind", "sanitizers"),
+    ("kind", "compiler", "flags"),
     [
-        ("step", ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]),
-        ("threads", ["-fsanitize=thread"]),
+        ("step", "gcc", ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]),
+        ("threads", "gcc", ["-fsanitize=thread"]),
+        ("step", "clang", []),
     ],
+    ids=["asan-ubsan", "tsan", "clang"],
 )
-def test_nothing_is_found(kind: str, sanitizers: list[str]) -> None:
-    program = harness(f"pump-{kind}", *sanitizers)
+def test_nothing_is_found(kind: str, compiler: str, flags: list[str]) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler} here")
+    program = harness(f"pump-{kind}", compiler, *flags)
     environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1", "ASAN_OPTIONS": "detect_leaks=1"}
     run = subprocess.run(
         [str(program), kind], capture_output=True, text=True, check=False, env=environment, timeout=240
