@@ -25,7 +25,13 @@ from appliance.config_network import (
     read_ipv6,
     read_nat_address,
 )
-from appliance.core.exitplan import CONNTRACK_PER_CLIENT, IPV6_MODES, Ipv6Mode, Network
+from appliance.core.exitplan import (
+    CONNTRACK_PER_CLIENT,
+    IPV6_MODES,
+    Ipv6Mode,
+    Network,
+)
+from appliance.core.ifnames import ANY_FORM, PLAIN_FORM, is_plain, is_possible
 from appliance.errors import UsageError
 from appliance.log import LEVELS, one_line
 
@@ -34,10 +40,6 @@ DEFAULT_STATE_DIR: Final = "/var/lib/sallyport"
 # The same form as `region` has in the session API (api/models.py).
 REGION_FORM: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
-# As wireguard-tools: what can stand in a file name of the control socket, in /proc/sys and in a shell.
-_NEW_INTERFACE_FORM: Final = re.compile(r"[A-Za-z0-9_=+.-]{1,15}")
-# Directories of /proc/sys/net/*/conf that are no interfaces.
-_RESERVED_NAMES: Final = frozenset({".", "..", "all", "default"})
 _HOST_NAME_FORM: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
@@ -89,17 +91,16 @@ class Key:
 
 def _read_interface(value: object) -> str:
     text = _string(value)
-    if not _NEW_INTERFACE_FORM.fullmatch(text) or text in _RESERVED_NAMES:
-        raise ValueError("an interface name of 1 to 15 letters, digits and _=+.-")
+    if not is_plain(text):
+        raise ValueError(PLAIN_FORM)
     return text
 
 
 def _read_egress(value: object) -> str:
     # An interface that exists already has whatever name the kernel let through.
     text = _string(value)
-    bad = any(character in "/:" or character.isspace() for character in text)
-    if bad or not 1 <= len(text.encode(errors="surrogateescape")) <= 15 or text in _RESERVED_NAMES:
-        raise ValueError("the name of an interface, at most 15 characters without spaces and slashes")
+    if not is_possible(text):
+        raise ValueError(ANY_FORM)
     return text
 
 

@@ -3,8 +3,8 @@
 Creates the TUN and the control socket, and only then lets the command return 0 while a child serves on
 (`-f` stays in the foreground). It ends when the interface is deleted, when its control socket is
 removed, or on SIGTERM or SIGINT. The fork comes before any thread, Trio or heavy import: a forked copy
-of a running event loop is no event loop. For that reason everything but `os` and `sys` is imported
-inside the functions below.
+of a running event loop is no event loop. For that reason everything else is imported inside the functions
+below.
 
 Exit codes: 0 done; 1 failed; 2 usage; 3 missing privilege or device; 4 interface in use.
 Environment: WG_PROCESS_FOREGROUND=1 as -f; LOG_LEVEL=silent|error|verbose; SALLYPORT_OFFLOAD.
@@ -15,6 +15,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+
+from appliance.core.ifnames import ANY_FORM, is_possible
 
 _USAGE = "usage: sallyport-wg [-f|--foreground] IFNAME | --version | --help"
 
@@ -37,18 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     if len(words) != 1 or words[0].startswith("-"):
         print(f"sallyport-wg: {_USAGE}", file=sys.stderr)
         return 2
-    if not valid_interface_name(words[0]):
-        print(
-            f"sallyport-wg: {words[0]!r} is no interface name: 1 to 15 characters, no '/' and no space",
-            file=sys.stderr,
-        )
+    if not is_possible(words[0]):
+        print(f"sallyport-wg: IFNAME must be {ANY_FORM}, not {words[0]!r}", file=sys.stderr)
         return 2
     return _serve(words[0], lambda: None) if foreground else _daemon(words[0])
-
-
-def valid_interface_name(name: str) -> bool:
-    """Whether the kernel would take the name (it also takes %d for a number of its own choice)."""
-    return 0 < len(name.encode()) <= 15 and name not in (".", "..") and not set(name) & set("/ \t\n:")
 
 
 def _daemon(name: str) -> int:
@@ -59,7 +53,9 @@ def _daemon(name: str) -> int:
         with os.fdopen(read_end, "rb") as pipe:
             word = pipe.read(1)
         return word[0] if word else 1
-    os.close(read_end)
+    # Whatever else we were given stays with whoever gave it: a pipe's reader must not wait for our end.
+    os.closerange(3, write_end)
+    os.closerange(write_end + 1, os.sysconf("SC_OPEN_MAX"))
     os.setsid()
 
     def ready() -> None:

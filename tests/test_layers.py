@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "sdnotify": set(),
     "supervise": set(),
     "timerfd": set(),
-    "wg": {"wg_serve"},
+    "wg": {"core", "wg_serve"},
     "wg_serve": {"core", "device", "filewatch", "net", "pump", "sdnotify", "supervise", "timerfd", "uapi"},
 }
 

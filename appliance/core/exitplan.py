@@ -39,6 +39,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, collapse_addresses
 from typing import Final, Literal
 
+from appliance.core.ifnames import is_plain
 from appliance.core.ula import address_in, tunnel_prefix
 
 Address = IPv4Address | IPv6Address
@@ -99,9 +100,6 @@ _REJECT: Final = "reject with icmpx type admin-prohibited"
 _REJECT_V6: Final = "reject with icmpv6 type admin-prohibited"
 _TABLE_PREFIX: Final = "sallyport_"
 
-# Stricter than the kernel on purpose: the name stands in rules, where quotes, spaces and a star mean more.
-_INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
-
 
 def is_private(address: Address) -> bool:
     """Whether only clients of the same network can reach this address."""
@@ -115,11 +113,6 @@ def is_openable(network: Network) -> bool:
     if isinstance(network, IPv4Network):
         return any(network.subnet_of(one) for one in OPENABLE_V4)
     return any(network.subnet_of(one) for one in OPENABLE_V6)
-
-
-def is_interface_name(name: str) -> bool:
-    """Whether the exit can work with an interface of this name."""
-    return _INTERFACE.fullmatch(name) is not None
 
 
 def table_name(interface: str) -> str:
@@ -136,7 +129,7 @@ def table_interface(table: str) -> str | None:
         return None
     escaped = table.removeprefix(_TABLE_PREFIX)
     name = re.sub(r"_([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), escaped)
-    return name if is_interface_name(name) and table_name(name) == table else None
+    return name if is_plain(name) and table_name(name) == table else None
 
 
 @dataclass(frozen=True)
@@ -205,13 +198,13 @@ class ExitPlan:
     table: Table = field(init=False)
 
     def __post_init__(self) -> None:
-        if not is_interface_name(self.interface):
+        if not is_plain(self.interface):
             raise ValueError(f"not an interface name the exit can use: {self.interface!r}")
         if self.policy.ipv6 in ("off", "reject") and self.egress_v6 is not None:
             raise ValueError(f"a way out for IPv6 with ipv6 = {self.policy.ipv6}")
         if self.pool.prefixlen > 30:
             raise ValueError(f"pool {self.pool} has no room for a client: the prefix must be /30 or shorter")
-        if self.policy.nat_address is not None and not (self.egress and is_interface_name(self.egress)):
+        if self.policy.nat_address is not None and not (self.egress and is_plain(self.egress)):
             raise ValueError("nat_address needs an egress with a plain name: give one with --egress")
         object.__setattr__(self, "table", _table(self))
 

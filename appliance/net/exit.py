@@ -28,10 +28,10 @@ from appliance.core.exitplan import (
     ExitPlan,
     Policy,
     forwarding_sysctl,
-    is_interface_name,
     table_interface,
     table_name,
 )
+from appliance.core.ifnames import PLAIN_FORM, is_plain
 from appliance.core.ula import address_in
 from appliance.errors import InUseError, UsageError
 from appliance.log import event
@@ -97,11 +97,8 @@ class ExitNetwork:
 
     def check(self) -> ExitFacts:
         """Answer whether the exit can be made here, as far as nothing is changed by asking."""
-        if not is_interface_name(self.interface):
-            raise UsageError(
-                f"not a possible name for --interface: {self.interface!r} "
-                f"(1 to {links.NAME_BYTES} letters, digits, dots, dashes and underscores)"
-            )
+        if not is_plain(self.interface):
+            raise UsageError(f"--interface: must be {PLAIN_FORM}, not {self.interface!r}")
         check_tun()
         nftables.find_nft()
         if links.exists(self.interface):

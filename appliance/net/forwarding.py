@@ -191,7 +191,8 @@ class Forwarding:
         }
         fresh = self._file.with_suffix(".new")
         try:
-            with open(fresh, "w", encoding="ascii") as file:
+            with open(fresh, "w", encoding="ascii", opener=_make_private) as file:
+                os.fchmod(file.fileno(), 0o600)  # whatever a crash left under that name, and the umask
                 json.dump(content, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
@@ -203,3 +204,7 @@ class Forwarding:
                 os.close(directory)
         except OSError as refusal:
             raise UserError(f"cannot write {self._file}: {os.strerror(refusal.errno or 0)}") from None
+
+
+def _make_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

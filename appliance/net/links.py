@@ -30,8 +30,6 @@ from appliance.net.netlink import (
     number,
 )
 
-NAME_BYTES: Final = 15
-
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _SIOCSIFMTU: Final = 0x8922

@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.core.ifnames import ANY_FORM, is_possible
 from appliance.errors import InUseError, PrivilegeError, UsageError, UserError
 from appliance.log import event
 from appliance.net import links
@@ -136,8 +137,8 @@ def check_tun() -> None:
 
 def open_tun(name: str, *, mtu: int = 1420, offload: OffloadKnob | None = None) -> Tun:
     """Create the interface `name` (with `%d` in it the kernel picks the number), not yet up."""
-    if not name or "/" in name or name.split() != [name] or len(os.fsencode(name)) > links.NAME_BYTES:
-        raise UsageError(f"not a possible interface name: {name!r} (1 to {links.NAME_BYTES} characters)")
+    if not is_possible(name):
+        raise UsageError(f"not a possible interface name: {name!r} (must be {ANY_FORM})")
     knob = offload_knob() if offload is None else offload
     fd = _open_device()
     try:

@@ -1,5 +1,8 @@
 """The state directory: who may read it (root alone), and who holds it (one process at a time).
 
+A directory in which others could exchange files is none that keys and money can be kept in: one that belongs
+to somebody else than root and us, or that others may write, is refused.
+
 Whoever works on the state holds a lock on the file `lock` in it, from the first look to the last write;
 the kernel drops the lock with the process, so a killed one leaves nothing to clean up. Modes are set on
 the file descriptor and not left to the umask.
@@ -40,6 +43,8 @@ class StateDir:
                 _make(path)
             elif not path.is_dir():
                 raise StateError(f"there is no state directory {path}")
+            else:
+                _check_owner(path)
             fd = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StateError(f"the state directory {path} cannot be used: {error.strerror}") from error
@@ -97,6 +102,16 @@ def private_file(path: Path) -> None:
         os.close(fd)
 
 
+def _check_owner(path: Path) -> None:
+    about = path.stat()
+    if about.st_uid not in (0, os.geteuid()):
+        raise StateError(f"the state directory {path} belongs to user {about.st_uid}, not to root: chown it")
+    if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StateError(
+            f"the state directory {path} can be written by others: chmod 700 it, or give another"
+        )
+
+
 def _make(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -110,5 +125,6 @@ def _make(path: Path) -> None:
         ours = not names or _LOCK in names
         if ours and about.st_uid == os.geteuid() and not about.st_mode & stat.S_ISVTX:
             path.chmod(0o700)
+        _check_owner(path)
         return
     path.chmod(0o700)  # a strict umask may have taken even our own bits

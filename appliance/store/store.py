@@ -56,6 +56,7 @@ class Store:
             if (directory.path / RESTORING).exists():
                 raise StateError(f"a restore into {state_dir} was cut short: run `sallyport restore` again")
             database = directory.path / DATABASE
+            _check_not_emptied(database)
             private_file(database)
             engine = _engine(database)
             upgrade(engine, database)
@@ -102,6 +103,15 @@ class Store:
                 )
             made = await trio.to_thread.run_sync(backup.pack, taken)
         return made
+
+
+def _check_not_emptied(database: Path) -> None:
+    """An empty file is a new database, unless the rest of the state says that there was one."""
+    others = [name for name in backup.OTHERS if (database.parent / name).exists()]
+    if others and database.exists() and database.stat().st_size == 0:
+        raise StateError(
+            f"{database} is damaged: it is empty, and {others[0]} beside it is not new; restore a backup"
+        )
 
 
 def _engine(database: Path) -> Engine:

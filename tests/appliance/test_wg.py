@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from appliance import __version__
-from appliance.wg import main, valid_interface_name
+from appliance.wg import main
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
@@ -36,20 +40,40 @@ def test_help_and_version() -> None:
     assert command("--version").stdout == f"sallyport-wg {__version__}\n"
 
 
-@pytest.mark.parametrize(
-    ("name", "good"),
-    [
-        ("wg0", True),
-        ("a" * 15, True),
-        ("a" * 16, False),
-        ("", False),
-        (".", False),
-        ("a b", False),
-        ("wg%d", True),
-    ],
-)
-def test_interface_names(name: str, good: bool) -> None:
-    assert valid_interface_name(name) is good
+@pytest.mark.parametrize("name", ["a" * 16, "", ".", "a b", "a/b"])
+def test_names_that_no_interface_has(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name]) == 2
+    assert capsys.readouterr().err.startswith("sallyport-wg: IFNAME must be the name of an interface")
+
+
+DAEMON = """
+import os, sys, time
+from appliance import wg
+def serve(name, ready):
+    with open(sys.argv[1], "w") as file:
+        file.write(str(os.getpid()))
+    ready()
+    time.sleep(60)
+wg._serve = serve
+sys.exit(wg.main(["wg0"]))
+"""
+
+
+def test_the_daemon_keeps_nothing_that_was_open_before_it(tmp_path: Path) -> None:
+    ends = [os.pipe() for _ in range(9)]  # some below, some above the daemon's own
+    writers = [write for _, write in ends]
+    try:
+        words = [sys.executable, "-P", "-c", DAEMON, str(tmp_path / "pid")]
+        subprocess.run(words, pass_fds=writers, check=True, timeout=30)
+        for write in writers:
+            os.close(write)
+        for read, _ in ends:
+            assert select.select([read], [], [], 10)[0], "somebody still holds the other end"
+            assert os.read(read, 1) == b""
+    finally:
+        for read, _ in ends:
+            os.close(read)
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 def test_the_drop_in_stays_light() -> None:

@@ -84,3 +84,4 @@ def test_a_launcher_that_is_told_to_end_ends_at_once_and_takes_its_child_along(c
     started.communicate()
     assert children
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    assert not list((checkout.tools / "tmp").glob("sallyport-*")), "and no log that names nothing"

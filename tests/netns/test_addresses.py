@@ -89,7 +89,7 @@ def test_a_pool_of_ones_own(scene):
     addresses = []
     for _ in range(5):
         config = running.create()["wg_config"]
-        assert "/29\n" in config
+        assert "/29, " in config
         addresses.append(inner_address(config))
     assert sorted(addresses) == [f"10.77.0.{number}" for number in range(2, 7)]
     status, body = running.api("POST", "/v1/sessions", {"region": "local"})

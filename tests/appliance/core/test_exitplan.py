@@ -15,12 +15,12 @@ from appliance.core.exitplan import (
     Ipv6Mode,
     Policy,
     forwarding_sysctl,
-    is_interface_name,
     is_openable,
     is_private,
     table_interface,
     table_name,
 )
+from appliance.core.ifnames import is_plain
 from appliance.core.ula import tunnel_prefix
 
 POOL = IPv4Network("10.101.0.0/24")
@@ -239,7 +239,6 @@ def test_gateway_is_the_first_address():
 
 @pytest.mark.parametrize("name", ["", "x" * 16, 'a"b', "a b", "sally*", "a/b", ".", "-x", "ä", "a:b", "a\n"])
 def test_names_that_would_mean_more_in_a_rule_are_refused(name: str):
-    assert not is_interface_name(name)
     with pytest.raises(ValueError, match="interface name"):
         ExitPlan(name, POOL, None)
 
@@ -249,7 +248,7 @@ def test_a_pool_without_room_is_refused():
         ExitPlan("sally0", IPv4Network("10.1.2.0/31"), None)
 
 
-@given(st.text(alphabet=NAME_CHARACTERS, min_size=1, max_size=15).filter(is_interface_name))
+@given(st.text(alphabet=NAME_CHARACTERS, min_size=1, max_size=15).filter(is_plain))
 def test_a_table_name_can_be_turned_back(name: str):
     """So different interfaces have different tables, also `a-b`, `a.b` and `a_b`."""
     table = table_name(name)

@@ -89,6 +89,20 @@ def test_the_old_value_is_on_disk_before_the_first_write(host: Host, monkeypatch
     assert written == [TUNNEL, EGRESS]
 
 
+@pytest.mark.parametrize("left", [None, 0o666])
+def test_only_its_owner_reads_the_note(host: Host, left: int | None):
+    part = host.file.with_suffix(".new")
+    if left is not None:  # by a crash of an older program, say
+        part.touch()
+        part.chmod(left)
+    old = os.umask(0)
+    try:
+        host.forwarding().apply(WANTED, "table")
+    finally:
+        os.umask(old)
+    assert host.file.stat().st_mode & 0o777 == 0o600
+
+
 def test_after_a_crash_the_original_values_stay(host: Host):
     host.forwarding().apply(WANTED, "table")
     host.remove(TUNNEL)  # the crash

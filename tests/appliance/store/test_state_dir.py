@@ -30,16 +30,39 @@ def test_modes_under_any_umask(tmp_path, umask):
 
 def test_an_empty_directory_is_closed_and_a_shared_one_left_alone(tmp_path):
     mine, shared, sticky = tmp_path / "mine", tmp_path / "shared", tmp_path / "sticky"
-    for directory, its_mode in ((mine, 0o755), (shared, 0o755), (sticky, 0o1777)):
+    for directory, its_mode in ((mine, 0o777), (shared, 0o755), (sticky, 0o1755)):
         directory.mkdir()
         directory.chmod(its_mode)
     (shared / "somebodys").write_text("")
     for directory in (mine, shared, sticky):
         StateDir.open(directory).close()
-    assert (mode(mine), mode(shared), mode(sticky)) == (0o700, 0o755, 0o1777)
+    assert (mode(mine), mode(shared), mode(sticky)) == (0o700, 0o755, 0o1755)
     mine.chmod(0o755)
     StateDir.open(mine).close()  # ours from before: it holds our lock file
     assert mode(mine) == 0o700
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("its_mode", [0o1777, 0o770, 0o702])
+def test_a_directory_that_others_can_write_is_refused(tmp_path, its_mode, create):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "somebodys").write_text("")
+    shared.chmod(its_mode)
+    with pytest.raises(StateError, match="written by others"):
+        StateDir.open(shared, create=create)
+    assert (mode(shared), os.listdir(shared)) == (its_mode, ["somebodys"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.parametrize("create", [True, False])
+def test_a_directory_of_somebody_else_is_refused(tmp_path, create):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o700)
+    os.chown(theirs, 12345, 0)
+    with pytest.raises(StateError, match="belongs to user 12345"):
+        StateDir.open(theirs, create=create)
+    assert os.listdir(theirs) == []
 
 
 def test_one_at_a_time(tmp_path):

@@ -35,6 +35,22 @@ def test_a_new_directory(tmp_path):
         os.umask(old)
 
 
+def test_a_database_that_was_emptied_is_not_taken_for_a_new_one(tmp_path):
+    state_dir = tmp_path / "state"
+    Store.open(state_dir).close()
+    database = state_dir / "sallyport.db"
+    assert database.stat().st_size > 0, "from the first moment on"
+    os.truncate(database, 0)
+    Store.open(state_dir).close()  # a first start that was cut short left nothing else
+    for name in ("private.key", "pool", "operator.token"):
+        os.truncate(database, 0)
+        (state_dir / name).write_text("")
+        with pytest.raises(StateError, match=f"damaged: it is empty, and {name}"):
+            Store.open(state_dir)
+        assert database.stat().st_size == 0, "untouched"
+        (state_dir / name).unlink()
+
+
 def test_a_second_one_is_refused_and_harms_nobody(tmp_path):
     store = Store.open(tmp_path / "state")
     with pytest.raises(InUseError, match=str(tmp_path / "state")):
