@@ -18,6 +18,7 @@ TOOLS = (
     "conntrack",
     "curl",
     "ip",
+    "mkfs.ext4",
     "nft",
     "ping",
     "setpriv",

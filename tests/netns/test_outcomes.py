@@ -1,6 +1,7 @@
 """Storage that fails: a full disk, a read-only one, a database of another version; each with its stated end.
 
-The state directory is a small tmpfs, so that it can be filled and made read-only for real.
+The state directory is a small tmpfs, so that it can be filled and made read-only for real; or, where it turns
+read-only under a running exit, an ext4 in a file that was told of an error.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from sqlalchemy import create_engine
 from appliance.store.schema import REVISIONS
 from appliance.store.store import DATABASE
 from appliance.store.upgrade import migrate
-from bench.process import wait_for
+from bench.process import run, wait_for
 from tests.netns.scene import PROGRAM, WEB, Scene
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(120)]
@@ -135,6 +138,58 @@ def test_a_read_only_state_directory_refuses_the_start(scene):
     assert files(scene.state) == before
     remount("rw")
     assert "terminated_at" not in scene.up().session(made["id"])
+
+
+@pytest.fixture
+def ext4() -> Iterator[tuple[Scene, Path]]:
+    """A stage whose state directory lies in an ext4, and the file that this is in."""
+    with Scene() as stage:
+        image = stage.lab.directory() / "image"
+        with image.open("wb") as handle:
+            handle.truncate(16 << 20)
+        run(["mkfs.ext4", "-q", "-O", "^has_journal", str(image)])
+        stage.state.mkdir(mode=0o700)
+        mount(image, stage.state)
+        stage.lab.on_close(lambda: run(["umount", "--lazy", str(stage.state)]))
+        yield stage, image
+
+
+def find_bad_block(place: Path) -> None:
+    """Let the file system find itself damaged, which makes it read-only."""
+    device = Path(run(["findmnt", "-no", "SOURCE", str(place)]).stdout.strip()).name
+    (Path("/sys/fs/ext4") / device / "trigger_fs_error").write_text("x")
+
+
+def mount(image: Path, place: Path) -> None:
+    run(["mount", "-t", "ext4", "-o", "loop,errors=remount-ro", str(image), str(place)])
+    place.chmod(0o700)
+
+
+def test_a_state_directory_that_turns_read_only_is_as_a_full_disk(ext4: tuple[Scene, Path]) -> None:
+    scene, image = ext4
+    running = scene.up()
+    client = scene.client()
+    made = running.create()
+    client.up(made["wg_config"])
+    find_bad_block(scene.state)
+    with pytest.raises(OSError, match="Read-only"):
+        (scene.state / "probe").touch()
+    for question in (("POST", "/v1/sessions", {"region": "local"}), ("DELETE", f"/v1/sessions/{made['id']}")):
+        assert running.api(*question) == UNAVAILABLE
+    assert client.download(1_000_000) == 1_000_000
+    counted = running.quiet_bytes(made["id"])
+    assert sum(counted) > 1_000_000
+    running.stop()
+    # The next start writes down what this one could not. (The other programs' namespaces hold the old mount.)
+    repaired = image.with_name("repaired")
+    shutil.copy(image, repaired)
+    run(["e2fsck", "-fy", str(repaired)], check=False)
+    run(["umount", str(scene.state)])
+    mount(repaired, scene.state)
+    running = scene.up()
+    assert running.quiet_bytes(made["id"]) >= counted
+    assert running.usage()["bytes_used"] >= sum(counted)
+    assert "terminated_at" not in running.session(made["id"])
 
 
 def test_a_newer_database_is_left_untouched(scene):
