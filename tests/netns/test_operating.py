@@ -41,6 +41,7 @@ def test_the_page(lab: Lab) -> None:
     assert "PUBLIC KEY  SESSION" in printed
     assert printed.count("draining: no new sessions; 0 sessions live\n") == 2
     assert printed.count("not draining; 0 sessions live\n") == 1
+    assert re.search(r"^public key  \S{44}$", printed, re.MULTILINE)  # what `key rotate` answers
     assert "sallyport.toml is good\n" in printed
     assert re.search(r"^region +fsn +file$", printed, re.MULTILINE)
     assert "manifest.json: OK\n" in printed
