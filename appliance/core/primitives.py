@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from hashlib import blake2s
 from hmac import compare_digest
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -60,6 +61,10 @@ def _extract(chain_key: bytes | bytearray, material: bytes) -> bytes:
     return blake2s(outer + blake2s(inner + material).digest()).digest()
 
 
+# Any scalar would do, for a low-order point takes all of them to zero.
+_ANYBODY: Final = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
 def kdf1(chain_key: bytes | bytearray, material: bytes) -> bytes:
     """Kdf with one output."""
     inner, outer = _padded(_extract(chain_key, material))
@@ -89,6 +94,15 @@ def dh_untrusted(private: X25519PrivateKey, public: X25519PublicKey) -> bytes:
         return private.exchange(public)
     except ValueError:
         raise BadMessage("zero shared secret") from None
+
+
+def is_low_order(public_key: bytes) -> bool:
+    """Whether a public key gives a secret of zeros with everybody: then no handshake is possible with it."""
+    try:
+        dh_untrusted(_ANYBODY, X25519PublicKey.from_public_bytes(public_key))
+    except BadMessage:
+        return True
+    return False
 
 
 def seal(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
