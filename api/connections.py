@@ -35,22 +35,19 @@ class Connection(trio.abc.HalfCloseableStream):
         self.socket = stream.socket
         self.source = source
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        rest = memoryview(data)[self._send_now(data) :]
-        if not rest:
-            return
-        with trio.move_on_after(WRITE_SECONDS) as deadline:
-            await self._stream.send_all(rest)
-        if deadline.cancelled_caught:
-            self.hang_up()
-            raise trio.BrokenResourceError("the client does not read")
-
-    def _send_now(self, data: bytes | bytearray | memoryview) -> int:
+    def send_now(self, data: bytes) -> int:
         """How much of it the kernel takes at once: nearly always all, and then nobody has to wait."""
         try:
             return os.write(self.socket.fileno(), data)
         except OSError:
             return 0  # no room, or no connection: whoever waits will hear which
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        with trio.move_on_after(WRITE_SECONDS) as deadline:
+            await self._stream.send_all(data)
+        if deadline.cancelled_caught:
+            self.hang_up()
+            raise trio.BrokenResourceError("the client does not read")
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()

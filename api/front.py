@@ -10,9 +10,10 @@
   limits, before the exchange ends.
 * **Size.** The framework queues whatever arrives, also where nobody reads it. It gets one byte more than the
   limit of a body and no more.
-* **Closing.** When a connection is not kept, the server first tells the app that its client is gone and then
-  closes. The framework takes the former as a reason to cancel what it is doing, which is the latter: the
-  connection would stay open for ever. So the last event is sent shielded.
+* **Closing.** When an answer is over, the server first tells the app that its client is gone and then goes on,
+  to the next request or to closing the connection. The framework takes the former as a reason to cancel what
+  it is doing, which is the latter: the connection would stay open for ever. So once the last event of an
+  answer is being sent, an app is told no more.
 * **Targets that are no path.** `OPTIONS *`, `CONNECT host:port`, `GET ?x` and absolute URLs pass the server;
   the framework takes some of them apart with code that raises. They become a path here.
 * **Hosts.** No answer depends on the `Host` header, and the framework raises on odd ones: it is replaced.
@@ -109,6 +110,7 @@ class _Exchange:
         if bodyless:
             self._body_over.set()
         self._received_bytes = 0
+        self._answered = False
 
     async def receive(self) -> ASGIReceiveEvent:
         message = await self._receive()
@@ -118,6 +120,8 @@ class _Exchange:
             if not message["more_body"] or self._received_bytes > LINGER_BYTES:
                 self._body_over.set()
             return {**message, "body": message["body"][:room_bytes]}
+        if self._answered:
+            await trio.sleep_forever()
         self._body_over.set()
         return message
 
@@ -130,8 +134,8 @@ class _Exchange:
             with trio.move_on_after(LINGER_SECONDS):
                 await self._body_over.wait()
             message = {"type": "http.response.body", "body": b"", "more_body": False}
-        with trio.CancelScope(shield=True):
-            await self._send(message)
+        self._answered = True
+        await self._send(message)
 
 
 async def _refuse_too_many(send: ASGISendCallable) -> None:

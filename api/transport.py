@@ -4,10 +4,9 @@ Hypercorn's own `TCPServer` starts and ends a task for the idle time between any
 in three writes, and gives way to the scheduler at each of a dozen events; together that is most of what a
 small answer costs. Here
 
-* the idle time is the deadline of the read that is under way, not a task;
+* the idle time is a deadline of the task that reads, not a task;
 * events for an app that has room for them are handed over at once;
-* a write that the socket takes at once does not wait (connections.py), and what belongs to one answer is one
-  write (http1.py).
+* a write that the socket takes at once does not wait, and what belongs to one answer is one write (http1.py).
 
 What it does is the same: the TLS handshake has its time, a connection without a request under way is closed
 after `keep_alive_timeout` or when the server stops, a write that has begun is not cut short by a
@@ -61,10 +60,10 @@ class Transport:
         self._settings = settings
         self._context = context
         self._stream = stream
+        self._plain = stream if isinstance(stream, Connection) else None
         self._writing = trio.Lock()
-        self._reading = trio.CancelScope()
-        # When it is closed, as things stand: never while a request is under way.
-        self._until = math.inf
+        # Its deadline is when an idle connection is closed; there is none while a request is under way.
+        self._patience = trio.CancelScope()
         self._protocol: ProtocolWrapper
 
     async def run(self) -> None:
@@ -76,7 +75,8 @@ class Transport:
                 self._protocol = self._speak(spoken, cast(TaskGroup, _Requests(nursery)))
                 await self._protocol.initiate()
                 self._be_idle()
-                await self._read()
+                with self._patience:
+                    await self._read()
                 await self._protocol.handle(Closed())
         except (OSError, trio.BrokenResourceError, trio.TooSlowError):
             pass  # its client left, or speaks no TLS
@@ -85,9 +85,8 @@ class Transport:
 
     def close_if_idle(self) -> None:
         """The server stops: no further request here."""
-        if self._until < math.inf:
-            self._until = -math.inf
-            self._reading.cancel()
+        if self._patience.deadline < math.inf:
+            self._patience.cancel()
 
     async def _secure(self) -> str:
         """Shake hands, if this is TLS; gives the protocol that was agreed upon."""
@@ -116,12 +115,9 @@ class Transport:
     async def _read(self) -> None:
         data = b"some"
         while data:
-            with trio.CancelScope(deadline=self._until) as self._reading:
-                try:
-                    data = bytes(await self._stream.receive_some(_READ_BYTES))
-                except (trio.ClosedResourceError, trio.BrokenResourceError):
-                    return
-            if self._reading.cancelled_caught:
+            try:
+                data = bytes(await self._stream.receive_some(_READ_BYTES))
+            except (trio.ClosedResourceError, trio.BrokenResourceError):
                 return
             await self._protocol.handle(RawData(data))
 
@@ -131,8 +127,7 @@ class Transport:
             # What has been cancelled says nothing more; what has begun to be said is said to its end.
             await trio.lowlevel.checkpoint_if_cancelled()
             try:
-                with trio.CancelScope(shield=True):
-                    await self._write(what.data)
+                await self._write(what.data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._protocol.handle(Closed())
         elif isinstance(what, Closed):
@@ -142,25 +137,24 @@ class Transport:
             if what.idle:
                 self._be_idle()
             else:
-                self._until = self._reading.deadline = math.inf
+                self._patience.deadline = math.inf
 
     async def _write(self, data: bytes) -> None:
-        try:
-            self._writing.acquire_nowait()
-        except trio.WouldBlock:
-            await self._writing.acquire()
-        try:
-            await self._stream.send_all(data)
-        finally:
-            self._writing.release()
+        if self._plain is not None and not self._writing.locked():
+            data = data[self._plain.send_now(data) :]
+            if not data:
+                return
+        with trio.CancelScope(shield=True):
+            async with self._writing:
+                await self._stream.send_all(data)
 
     def _be_idle(self) -> None:
-        self._until = self._reading.deadline = trio.current_time() + self._settings.keep_alive_timeout
+        self._patience.deadline = trio.current_time() + self._settings.keep_alive_timeout
 
     async def _close(self) -> None:
         try:
-            if isinstance(self._stream, Connection):
-                await self._stream.send_eof()
+            if self._plain is not None:
+                await self._plain.send_eof()
         except (trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):
             pass  # nobody is there to hear it
         await self._stream.aclose()

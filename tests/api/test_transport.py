@@ -45,7 +45,7 @@ async def test_an_answer_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
         written.append(bytes(data))
         return connection.socket._sock.send(data)  # type: ignore[attr-defined,no-any-return]  # trio's
 
-    monkeypatch.setattr(connections.Connection, "_send_now", count)
+    monkeypatch.setattr(connections.Connection, "send_now", count)
     async with served(FakeControl()) as base, await _connect(base) as stream:
         for asked in (_ASK, _CREATE):
             await stream.send_all(asked)
