@@ -137,14 +137,15 @@ class Identity:
 
 
 class Pairing:
-    """Our identity and one peer's public key, with the secret they share computed once."""
+    """Our identity and one peer's public key, with what follows from both computed once."""
 
-    __slots__ = ("identity", "public_key", "remote", "static_static")
+    __slots__ = ("identity", "mac1_key", "public_key", "remote", "static_static")
 
     def __init__(self, identity: Identity, public_key: bytes) -> None:
         """BadMessage when the shared secret is zero: with such a key no handshake is possible."""
         self.identity = identity
         self.public_key = public_key
+        self.mac1_key = mac1_key(public_key)
         self.remote = X25519PublicKey.from_public_bytes(public_key)
         self.static_static = dh_untrusted(identity.key, self.remote)
 
@@ -187,7 +188,7 @@ def create_initiation(
     unsigned = INITIATION_LAYOUT.pack(
         MessageType.INITIATION, local_index, ephemeral_public, sealed_static, sealed_timestamp, b"", b""
     )[:INITIATION_MAC1_OFFSET]
-    message = unsigned + mac(mac1_key(pairing.public_key), unsigned) + NO_MAC2
+    message = unsigned + mac(pairing.mac1_key, unsigned) + NO_MAC2
     return message, PendingInitiation(pairing, local_index, ephemeral, chain_key, digest)
 
 
@@ -215,7 +216,7 @@ def create_response(
     unsigned = RESPONSE_LAYOUT.pack(
         MessageType.RESPONSE, local_index, initiation.sender_index, ephemeral_public, sealed_nothing, b"", b""
     )[:RESPONSE_MAC1_OFFSET]
-    message = unsigned + mac(mac1_key(pairing.public_key), unsigned) + NO_MAC2
+    message = unsigned + mac(pairing.mac1_key, unsigned) + NO_MAC2
     receive_key, send_key = kdf2(chain_key, b"")
     return message, Transport(send_key, receive_key, initiation.sender_index)
 

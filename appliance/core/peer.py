@@ -32,6 +32,7 @@ Three things arm a timer and one thing disarms each:
 from __future__ import annotations
 
 from collections.abc import Callable
+from hmac import compare_digest
 
 from appliance.core.actions import (
     Action,
@@ -67,6 +68,8 @@ from appliance.core.noise import (
 from appliance.core.tai64n import encode, next_tick
 
 _JITTER_BYTES = 8
+_NO_TIMESTAMP = bytes(TIMESTAMP_BYTES)
+NO_PRESHARED_KEY = bytes(KEY_BYTES)
 
 
 class Peer:
@@ -82,6 +85,7 @@ class Peer:
         "_consumed_at_ns",
         "_erase_at_ns",
         "_greatest_timestamp",
+        "_identity",
         "_indices",
         "_pairing",
         "_pending",
@@ -102,24 +106,25 @@ class Peer:
         public_key: bytes,
         indices: IndexTable[Peer],
         random: Callable[[int], bytes],
-        preshared_key: bytes = bytes(KEY_BYTES),
+        preshared_key: bytes = NO_PRESHARED_KEY,
     ) -> None:
         """`random` gives that many secret random bytes; a preshared key of zeros is none."""
         if len(public_key) != KEY_BYTES or len(preshared_key) != KEY_BYTES:
             raise ValueError(f"keys have {KEY_BYTES} bytes")
         self.public_key = public_key
-        self.preshared_key = preshared_key
+        self.preshared_key = _shared_if_none(preshared_key)
         self.keypairs = KeypairSlots()
         self._indices = indices
         self._random = random
-        self._pairing = _pair(identity, public_key)
+        self._identity = identity
+        self._pairing: Pairing | None = None  # made when it is first needed, by _pair
         self._pending: PendingInitiation | None = None
-        self._actions: list[Action] = []
+        self._actions: tuple[Action, ...] = ()
         self._attempts = 0
         self._sent_at_ns: int | None = None  # the last initiation or response
         self._sent_tick = 0
         self._consumed_at_ns: int | None = None  # the last initiation accepted
-        self._greatest_timestamp = bytes(TIMESTAMP_BYTES)
+        self._greatest_timestamp = _NO_TIMESTAMP
         self._retransmit_at_ns: int | None = None
         self._wanted_at_ns: int | None = None
         self._erase_at_ns: int | None = None
@@ -129,13 +134,13 @@ class Peer:
     @property
     def identity(self) -> Identity | None:
         """The key of ours that this peer knows; None while the peer is mute."""
-        return None if self._pairing is None else self._pairing.identity
+        return self._identity
 
     def set_preshared_key(self, key: bytes) -> None:
         """The session lives on; the next handshake, also one already in flight, uses `key`."""
         if len(key) != KEY_BYTES:
             raise ValueError(f"keys have {KEY_BYTES} bytes")
-        self.preshared_key = key
+        self.preshared_key = _shared_if_none(key)
 
     def set_identity(self, identity: Identity | None, now_ns: int) -> None:
         """Our private key changed: what is in flight is void, and a new handshake need not wait 5 s.
@@ -145,7 +150,8 @@ class Peer:
         """
         waiting = self._retransmit_at_ns is not None or self._wanted_at_ns is not None
         self._forget_pending()
-        self._pairing = _pair(identity, self.public_key)
+        self._identity = identity
+        self._pairing = None
         self._sent_at_ns = None
         self._retransmit_at_ns = None
         self._wanted_at_ns = now_ns if waiting else None
@@ -155,10 +161,10 @@ class Peer:
         self._keep_stamps_rising()
         self._forget_pending()
         self._release(self.keypairs.clear())
-        self._pairing = None
-        self.preshared_key = bytes(KEY_BYTES)
+        self._identity = self._pairing = None
+        self.preshared_key = NO_PRESHARED_KEY
         self._retransmit_at_ns = self._wanted_at_ns = self._erase_at_ns = None
-        self._actions.clear()
+        self._actions = ()
 
     # ---- what happened --------------------------------------------------------------------------
 
@@ -183,13 +189,13 @@ class Peer:
         the key of ours that it was sent to, where the peer may know another by now than we think: with one
         that is accepted, that becomes the key between us. What is in flight stays answerable.
         """
-        pairing = self._pairing
-        if pairing is None:
+        if self._identity is None:
             return False
         if self._consumed_at_ns is not None and now_ns < self._consumed_at_ns + INITIATION_INTERVAL_MIN_NS:
             return False
-        if under is not None and under is not pairing.identity:
-            pairing = Pairing(under, self.public_key)
+        pairing = self._pair(self._identity if under is None else under)
+        if pairing is None:
+            return False
         try:
             initiation = opened.authenticate_untrusted(pairing.static_static)
         except BadMessage:
@@ -200,7 +206,7 @@ class Peer:
         self._consumed_at_ns = now_ns
         if pairing is not self._pairing:
             self._keep_stamps_rising()
-            self._pairing = pairing
+            self._identity, self._pairing = pairing.identity, pairing
 
         local_index = self._indices.reserve(self)
         message, transport = create_response(
@@ -212,7 +218,7 @@ class Peer:
         )
         self._session_derived(transport, local_index, now_ns, is_initiator=False)
         self._sent_at_ns = now_ns
-        self._actions.append(SendResponse(message))
+        self._actions += (SendResponse(message),)
         return True
 
     def receive_response_untrusted(self, data: bytes, now_ns: int, wall_ns: int) -> bool:
@@ -240,8 +246,12 @@ class Peer:
 
     def next_timer(self) -> int | None:
         """When to call `handle_timer`, or None; may be in the past. Ask again after every verb."""
-        timers = (self._retransmit_at_ns, self._wanted_at_ns, self._erase_at_ns)
-        return min((at_ns for at_ns in timers if at_ns is not None), default=None)
+        nearest = self._erase_at_ns
+        if self._retransmit_at_ns is not None and (nearest is None or self._retransmit_at_ns < nearest):
+            nearest = self._retransmit_at_ns
+        if self._wanted_at_ns is not None and (nearest is None or self._wanted_at_ns < nearest):
+            nearest = self._wanted_at_ns
+        return nearest
 
     def handle_timer(self, now_ns: int, wall_ns: int) -> None:
         """Do what is due; nothing when called early."""
@@ -256,10 +266,25 @@ class Peer:
 
     def take_actions(self) -> list[Action]:
         """What is to be done, in this order; each action is given once."""
-        actions, self._actions = self._actions, []
-        return actions
+        actions, self._actions = self._actions, ()
+        return list(actions)
 
     # ---- steps ----------------------------------------------------------------------------------
+
+    def _pair(self, identity: Identity) -> Pairing | None:
+        """What we share with the peer under that key of ours; None when no handshake is possible.
+
+        Made when it is first needed: of thousands that are configured, most are silent.
+        """
+        if self._pairing is not None and self._pairing.identity is identity:
+            return self._pairing
+        try:
+            pairing = Pairing(identity, self.public_key)
+        except BadMessage:
+            return None
+        if identity is self._identity:
+            self._pairing = pairing
+        return pairing
 
     def _earliest_initiation_ns(self) -> int | None:
         return None if self._sent_at_ns is None else self._sent_at_ns + REKEY_TIMEOUT_NS
@@ -267,10 +292,10 @@ class Peer:
     def _initiate(self, now_ns: int, wall_ns: int, *, retry: bool) -> None:
         self._forget_pending()
         self._wanted_at_ns = None
-        pairing = self._pairing
+        pairing = None if self._identity is None else self._pair(self._identity)
         if pairing is None:
             # No key can come, so nothing shall wait for it.
-            self._actions.append(DropStaged())
+            self._actions += (DropStaged(),)
             return
         self._sent_tick = next_tick(wall_ns, self._sent_tick, pairing.identity.ticks.tick)
         message, self._pending = create_initiation(
@@ -282,7 +307,7 @@ class Peer:
         self._sent_at_ns = now_ns
         jitter_ns = int.from_bytes(self._random(_JITTER_BYTES), "little") % (REKEY_TIMEOUT_JITTER_MAX_NS + 1)
         self._retransmit_at_ns = now_ns + REKEY_TIMEOUT_NS + jitter_ns
-        self._actions.append(SendInitiation(message, retry))
+        self._actions += (SendInitiation(message, retry),)
 
     def _response_overdue(self, now_ns: int, wall_ns: int) -> None:
         earliest_ns = self._earliest_initiation_ns()
@@ -297,7 +322,7 @@ class Peer:
 
     def _give_up(self, now_ns: int) -> None:
         self._retransmit_at_ns = None
-        self._actions.append(DropStaged())
+        self._actions += (DropStaged(),)
         if self._erase_at_ns is None:
             self._erase_at_ns = now_ns + ERASE_AFTER_NS
 
@@ -305,12 +330,12 @@ class Peer:
         self._erase_at_ns = None
         self._forget_pending()
         self._release(self.keypairs.clear())
-        self._actions.append(EraseKeys())
+        self._actions += (EraseKeys(),)
 
     def _session_derived(
         self, transport: Transport, local_index: int, now_ns: int, *, is_initiator: bool
     ) -> None:
-        self._actions.append(
+        self._actions += (
             InstallKeypair(
                 send_key=transport.send_key,
                 receive_key=transport.receive_key,
@@ -318,7 +343,7 @@ class Peer:
                 remote_index=transport.remote_index,
                 created_ns=now_ns,
                 is_initiator=is_initiator,
-            )
+            ),
         )
         self._release(self.keypairs.install(Keypair(local_index, now_ns, is_initiator)))
         self._erase_at_ns = now_ns + ERASE_AFTER_NS
@@ -326,12 +351,12 @@ class Peer:
     def _handshake_complete(self, wall_ns: int) -> None:
         self._retransmit_at_ns = None
         self._wanted_at_ns = None
-        self._actions.append(HandshakeDone(wall_ns))
+        self._actions += (HandshakeDone(wall_ns),)
 
     def _keep_stamps_rising(self) -> None:
         """Before a key is let go of: what was stamped under it counts for whoever has this key next."""
-        if self._pairing is not None:
-            self._pairing.identity.ticks.raise_to(self._sent_tick)
+        if self._identity is not None:
+            self._identity.ticks.raise_to(self._sent_tick)
 
     def _forget_pending(self) -> None:
         if self._pending is not None:
@@ -344,10 +369,6 @@ class Peer:
             self._indices.release(keypair.local_index)
 
 
-def _pair(identity: Identity | None, public_key: bytes) -> Pairing | None:
-    if identity is None:
-        return None
-    try:
-        return Pairing(identity, public_key)
-    except BadMessage:
-        return None
+def _shared_if_none(preshared_key: bytes) -> bytes:
+    """The same object for all peers without a preshared key."""
+    return NO_PRESHARED_KEY if compare_digest(preshared_key, NO_PRESHARED_KEY) else preshared_key

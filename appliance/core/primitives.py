@@ -52,13 +52,11 @@ def mac1_key(public_key: bytes) -> bytes:
     return blake2s(MAC1_LABEL + public_key).digest()
 
 
-def _padded(key: bytes | bytearray) -> tuple[bytes | bytearray, bytes | bytearray]:
-    return key.translate(_INNER) + _INNER_PADDING, key.translate(_OUTER) + _OUTER_PADDING
-
-
 def _extract(chain_key: bytes | bytearray, material: bytes) -> bytes:
-    inner, outer = _padded(chain_key)
-    return blake2s(outer + blake2s(inner + material).digest()).digest()
+    """HMAC of `material` under `chain_key`."""
+    outer = blake2s(chain_key.translate(_OUTER) + _OUTER_PADDING)
+    outer.update(blake2s(chain_key.translate(_INNER) + _INNER_PADDING + material).digest())
+    return outer.digest()
 
 
 # Any scalar would do, for a low-order point takes all of them to zero.
@@ -67,25 +65,34 @@ _ANYBODY: Final = X25519PrivateKey.from_private_bytes(bytes(range(32)))
 
 def kdf1(chain_key: bytes | bytearray, material: bytes) -> bytes:
     """Kdf with one output."""
-    inner, outer = _padded(_extract(chain_key, material))
-    return blake2s(outer + blake2s(inner + b"\x01").digest()).digest()
+    key = _extract(chain_key, material)
+    outer = blake2s(key.translate(_OUTER) + _OUTER_PADDING)
+    outer.update(blake2s(key.translate(_INNER) + _INNER_PADDING + b"\x01").digest())
+    return outer.digest()
 
 
 def kdf2(chain_key: bytes | bytearray, material: bytes) -> tuple[bytes, bytes]:
     """Kdf with two outputs."""
-    inner, outer = _padded(_extract(chain_key, material))
-    first = blake2s(outer + blake2s(inner + b"\x01").digest()).digest()
-    second = blake2s(outer + blake2s(inner + first + b"\x02").digest()).digest()
-    return first, second
+    key = _extract(chain_key, material)
+    outer, inner = blake2s(key.translate(_OUTER) + _OUTER_PADDING), key.translate(_INNER) + _INNER_PADDING
+    outer2 = outer.copy()
+    outer.update(blake2s(inner + b"\x01").digest())
+    first = outer.digest()
+    outer2.update(blake2s(inner + first + b"\x02").digest())
+    return first, outer2.digest()
 
 
 def kdf3(chain_key: bytes | bytearray, material: bytes) -> tuple[bytes, bytes, bytes]:
     """Kdf with three outputs."""
-    inner, outer = _padded(_extract(chain_key, material))
-    first = blake2s(outer + blake2s(inner + b"\x01").digest()).digest()
-    second = blake2s(outer + blake2s(inner + first + b"\x02").digest()).digest()
-    third = blake2s(outer + blake2s(inner + second + b"\x03").digest()).digest()
-    return first, second, third
+    key = _extract(chain_key, material)
+    outer, inner = blake2s(key.translate(_OUTER) + _OUTER_PADDING), key.translate(_INNER) + _INNER_PADDING
+    outer2, outer3 = outer.copy(), outer.copy()
+    outer.update(blake2s(inner + b"\x01").digest())
+    first = outer.digest()
+    outer2.update(blake2s(inner + first + b"\x02").digest())
+    second = outer2.digest()
+    outer3.update(blake2s(inner + second + b"\x03").digest())
+    return first, second, outer3.digest()
 
 
 def dh_untrusted(private: X25519PrivateKey, public: X25519PublicKey) -> bytes:

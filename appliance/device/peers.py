@@ -21,7 +21,7 @@ from appliance.core.uapi_text import Network
 from appliance.pump import Pump
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class PeerRecord:
     """What we know of one peer; `handle` names it in C."""
 

@@ -293,6 +293,7 @@ def test_a_zero_static_static_would_prove_nothing():
         public_key=EXCHANGE.responder.public_key,
         remote=EXCHANGE.forth.remote,
         static_static=bytes(32),
+        mac1_key=EXCHANGE.forth.mac1_key,
     )
     forged, _ = create_initiation(liar, local_index=1, ephemeral_key=bytes(range(32)), timestamp=STAMP)
     opened = EXCHANGE.responder.open_initiation_untrusted(forged)

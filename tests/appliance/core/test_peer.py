@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from appliance.core import noise
 from appliance.core.actions import HandshakeDone, InstallKeypair, SendInitiation, SendResponse
 from appliance.core.indices import IndexTable
 from appliance.core.messages import MessageType
@@ -346,3 +347,22 @@ def test_an_accepted_initiation_under_another_key_of_ours_becomes_the_key_betwee
     assert not bob.receive_initiation(opened, wire.now_ns, wire.bob.wall_ns, under=new)  # a replay
     assert not bob.receive_initiation(opened, wire.now_ns, wire.bob.wall_ns, under=old)
     assert bob.identity is new
+
+
+def test_a_silent_peer_costs_no_mathematics(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    real = noise.dh_untrusted
+    monkeypatch.setattr(noise, "dh_untrusted", lambda *keys: made.append(keys) or real(*keys))
+    identity = Identity(b"i" * 32)
+    peers = [
+        Peer(
+            identity=identity,
+            public_key=bytes([n]) * 32,
+            indices=IndexTable(bytes, lambda _: False),
+            random=bytes,
+        )
+        for n in range(1, 5)
+    ]
+    peers[0].set_identity(Identity(b"j" * 32), 1)
+    assert made == []
+    assert {id(peer.preshared_key) for peer in peers} == {id(peers[0].preshared_key)}
