@@ -10,10 +10,10 @@
   limits, before the exchange ends.
 * **Size.** The framework queues whatever arrives, also where nobody reads it. It gets one byte more than the
   limit of a body and no more.
-* **Closing.** When an answer is over, the server first tells the app that its client is gone and then goes on,
-  to the next request or to closing the connection. The framework takes the former as a reason to cancel what
-  it is doing, which is the latter: the connection would stay open for ever. So once the last event of an
-  answer is being sent, an app is told no more.
+* **Closing.** When an answer is over, the server first tells the app that its client is gone and then goes
+  on, to the next request or to closing the connection. The framework takes the former as a reason to cancel
+  what it is doing, which is the latter: the connection would stay open for ever. So once the last event of
+  an answer is being sent, an app is told no more.
 * **Targets that are no path.** `OPTIONS *`, `CONNECT host:port`, `GET ?x` and absolute URLs pass the server;
   the framework takes some of them apart with code that raises. They become a path here.
 * **Hosts.** No answer depends on the `Host` header, and the framework raises on odd ones: it is replaced.
