@@ -40,6 +40,7 @@ from appliance.control.ports import NodeFacts
 from appliance.control.state import AccountState, LiveSession, State
 from appliance.control.views import CreatedSession, moment
 from appliance.core.accounting import SESSION_LIFETIME_NS, Windows
+from appliance.core.primitives import is_low_order
 from appliance.log import event
 from appliance.slots import NoFreeSlot, Slot
 from appliance.store import accounts, leases, sessions
@@ -118,8 +119,8 @@ def answer(facts: NodeFacts, row: SessionRow, private_key: bytes | None) -> Crea
 def _check_key(key: bytes, own_key: bytes) -> None:
     if len(key) != KEY_BYTES:
         raise BadClientKey(f"client_public_key must be {KEY_BYTES} bytes in base64")
-    if not any(key):
-        raise BadClientKey("client_public_key must not be all zero")
+    if is_low_order(key):
+        raise BadClientKey("client_public_key is all zero or of low order: no tunnel is possible with it")
     if key == own_key:
         raise BadClientKey("client_public_key is the server's own key")
 

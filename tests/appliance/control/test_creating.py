@@ -21,6 +21,7 @@ from appliance.control.errors import (
     SubnetExhausted,
 )
 from tests.appliance.control.fakes import SERVER_KEY, Exit, key, lines, private_key_of
+from tests.appliance.core.test_primitives import LOW_ORDER
 
 
 def execute(node: Exit, sql: str) -> list[tuple]:
@@ -93,7 +94,7 @@ async def test_nodes_and_regions(tmp_path):
         assert_nothing_left(node)
 
 
-@pytest.mark.parametrize("bad", [SERVER_KEY, bytes(32), bytes(31), b"", bytes([1]) * 33])
+@pytest.mark.parametrize("bad", [SERVER_KEY, bytes(32), bytes(31), b"", bytes([1]) * 33, *LOW_ORDER])
 async def test_keys_that_cannot_be_used(tmp_path, bad):
     async with Exit(tmp_path) as node:
         with pytest.raises(BadClientKey, match="client_public_key"):

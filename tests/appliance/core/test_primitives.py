@@ -88,6 +88,18 @@ def test_dh_of_rfc_7748():
     assert shared.hex() == "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"
 
 
+@pytest.mark.parametrize("top_bit", [0, 0x80])
+@pytest.mark.parametrize("point", LOW_ORDER)
+def test_keys_with_which_no_handshake_is_possible(point, top_bit):
+    assert primitives.is_low_order(point[:-1] + bytes([point[-1] | top_bit]))
+
+
+@given(KEY)
+def test_any_other_key_is_as_good_as_the_next(private):
+    public = X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+    assert not primitives.is_low_order(public)
+
+
 @pytest.mark.parametrize("point", LOW_ORDER)
 def test_a_zero_dh_is_a_bad_message(point):
     with pytest.raises(BadMessage):
