@@ -90,7 +90,8 @@ def growth(ours: Path, seconds: int) -> list[float]:
     """Largest less smallest resident memory of each end under load."""
     with Lab() as lab:
         road = build_pair(lab, ours)
-        words = iperf.arguments(Load(streams=STREAMS), road.address, START_SECONDS + seconds + 1)
+        # Longer than asked for: reading takes its time on a busy machine, and the load is ended in the end.
+        words = iperf.arguments(Load(streams=STREAMS), road.address, START_SECONDS + 2 * seconds + 1)
         load = road.client.start(*words)
         try:
             time.sleep(START_SECONDS)
