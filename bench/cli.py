@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import aead, cpu, crash, handshake, idle, latency, memory, page, pps, quota, rows, suite, tunnel
+from bench import aead, api, cpu, crash, handshake, idle, latency, memory, page, pps, quota, rows, suite, tunnel
 from bench.process import LabError
 from bench.registry import Bench, whole_number
 from bench.rows import Row, Verdict
@@ -40,6 +40,7 @@ BENCHES: tuple[Bench, ...] = (
     idle.BENCH,
     crash.BENCH,
     quota.BENCH,
+    api.BENCH,
 )  # fmt: skip
 
 
