@@ -20,7 +20,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import aead, api, cpu, crash, handshake, idle, latency, memory, page, pps, quota, rows, suite, tunnel
+from bench import (
+    aead,
+    api,
+    cpu,
+    crash,
+    handshake,
+    idle,
+    latency,
+    memory,
+    page,
+    pps,
+    quota,
+    rows,
+    suite,
+    tunnel,
+)
 from bench.process import LabError
 from bench.registry import Bench, whole_number
 from bench.rows import Row, Verdict
