@@ -52,9 +52,9 @@ class Samples:
         return [
             Row("bytes lost", "B", "lower", tuple(self.lost_bytes), bound=0, worst=True),
             Row("bytes charged twice", "B", "lower", tuple(self.twice_bytes), bound=0, worst=True),
-            Row("back after the ready line, to the client", "s", "lower", tuple(self.down_seconds),
+            Row("traffic back after the ready line, to the client", "s", "lower", tuple(self.down_seconds),
                 bound=BACK_SECONDS, worst=True),
-            Row("back after the ready line, from the client", "s", "lower", tuple(self.up_seconds),
+            Row("traffic back after the ready line, from it", "s", "lower", tuple(self.up_seconds),
                 bound=BACK_SECONDS, worst=True),
             Row("kill to ready line", "s", "lower", tuple(self.restart_seconds)),
         ]  # fmt: skip

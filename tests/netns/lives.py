@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from appliance.control.ticks import TICK_SECONDS
 from appliance.core.accounting import Counts
 from bench import books
 from bench.books import Ledger, Life
@@ -77,6 +78,8 @@ class Lives:
 
     scene: Scene
     dice: Random
+    near_ticks: float = 0.0  # so often a death is to come around a settle tick
+    started: float = 0.0  # the present process
     running: Exit = field(init=False)
     streams: list[Stream] = field(default_factory=list)
     idle: dict[str, str] = field(default_factory=dict)  # session -> its token
@@ -109,6 +112,8 @@ class Lives:
             if self.streams[number].deaths:  # else it was begun a moment ago
                 wait_for(moves, f"the {self.streams[number].way} goes on", seconds=30)
         time.sleep(self.dice.uniform(0, 0.3))
+        if self.dice.random() < self.near_ticks:
+            self._wait_for_a_tick()
         request = self._ask_and_run() if self.dice.random() < 0.4 else None
         self._kill(how)
         counters = books.counters(self.scene.counter_file)
@@ -119,6 +124,7 @@ class Lives:
         if self.dice.random() < 0.15:
             self._die_while_starting()
         self.running = self.scene.up()
+        self.started = time.monotonic()
         after = books.ledger(self.scene.database)
         self._compare_books({counter.life: counter.counts for counter in counters}, before, after)
         self._compare_slots(counters, after)
@@ -201,6 +207,12 @@ class Lives:
         self.ended[name] = self.running.end(name, self.idle[name])
         assert total(self.ended[name]) == 0
         del self.idle[name]
+
+    def _wait_for_a_tick(self) -> None:
+        """Most lives are shorter than the ten seconds from the first byte to the tick."""
+        due = self.started + TICK_SECONDS + self.dice.uniform(-0.5, 0.5)
+        time.sleep(max(0.0, due - time.monotonic()))
+        self.found["around a tick"] += 1
 
     def _ask_and_run(self) -> tuple[Process, str, str]:
         """Begin a request that the death may meet anywhere: (curl, token, session to end or "")."""

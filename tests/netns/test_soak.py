@@ -23,13 +23,13 @@ DEATHS = int(os.environ.get("SALLYPORT_SOAK_DEATHS", "200"))
 LOOK_EVERY = 20
 
 
-def survive(deaths, kinds, say):
+def survive(deaths, kinds, say, near_ticks=0.0):
     seed = int(os.environ.get("SALLYPORT_SOAK_SEED") or int.from_bytes(os.urandom(4), "little"))
     say(f"seed {seed}, {deaths} deaths")
     dice = Random(seed)
     began = time.monotonic()
     with Scene() as scene:
-        lives = Lives(scene, dice)
+        lives = Lives(scene, dice, near_ticks)
         lives.begin()
         for number in range(1, deaths + 1):
             lives.die(kinds[number % len(kinds)])
@@ -47,7 +47,7 @@ def test_two_hundred_deaths(capsys):
         with capsys.disabled():
             print(f"\nsoak: {line}", end="", flush=True)
 
-    lives = survive(DEATHS, (signal.SIGKILL, signal.SIGSEGV), say)
+    lives = survive(DEATHS, (signal.SIGKILL, signal.SIGSEGV), say, near_ticks=0.06)
     # The dice brought what this is about.
     assert any(len(accounts) > 1 for accounts in lives.tenants.values())
     assert sum(number for what, number in lives.found.items() if what.startswith("fault in _native.")) > 0
