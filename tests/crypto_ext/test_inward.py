@@ -7,7 +7,8 @@ import struct
 import pytest
 
 from crypto_ext import Aead, Pending
-from tests.crypto_ext.rig import Rig, install, network, tcp_super, udp_packet, udp_socket
+from tests.crypto_ext.packets import TCP, UDP
+from tests.crypto_ext.rig import Rig, between, install, network, tcp_super, udp_packet, udp_socket
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -175,6 +176,23 @@ def test_the_first_packet_confirms_the_key_and_frees_what_waited() -> None:
         assert rig.b.pump.take_pending() == [(rig.b.peer, Pending.CONFIRMED)]
         assert rig.b.view.staged == 0
         assert [p for _, p in rig.a.read()] == [udp_packet(100, back=True)]
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP])
+@pytest.mark.parametrize("six", [False, True])
+def test_a_wrong_inner_checksum_is_delivered_as_it_is(protocol: int, six: bool) -> None:
+    """It is neither repaired nor joined; what comes before and after it is."""
+    with Rig(join=True) as rig:
+        first = between(six=six).but(protocol=protocol, payload=bytes(500))
+        run = [first.but(sequence=first.sequence + 500 * i) for i in range(6)]
+        sent = [packet.build(checksum=0x1234 if i == 2 else None) for i, packet in enumerate(run)]
+        rig.a.write(*sent)
+        rig.a.pump.step(rig.now)
+        rig.settle()
+        got = rig.b.read()
+        assert [header[1] != 0 for header, _ in got] == [True, False, True]
+        assert got[1] == (bytes(10), sent[2])
+        assert [packet[first.header_len :] for _, packet in got[::2]] == [bytes(1000), bytes(1500)]
 
 
 def test_one_batch_may_hold_more_packets_than_one_join_or_one_aead_batch() -> None:

@@ -181,6 +181,14 @@ def test_signals_are_for_others() -> None:
         signal.signal(signal.SIGUSR1, old)
 
 
+def test_the_thread_is_scheduled_for_batches_while_it_runs() -> None:
+    with clocked() as rig, running(rig.a) as (runner,):
+        until(lambda: rig.a.pump.stats().sleeps > 0)
+        assert runner.native_id is not None
+        assert os.sched_getscheduler(runner.native_id) == os.SCHED_BATCH
+        assert os.sched_getscheduler(threading.get_native_id()) != os.SCHED_BATCH
+
+
 def test_a_control_thread_is_not_starved_by_traffic() -> None:
     with clocked() as rig, running(rig.a, rig.b):
         done = threading.Event()

@@ -32,6 +32,14 @@ def test_both_directions_move_in_one_turn() -> None:
         assert rig.a.pump.stats().tun_reads == 32
 
 
+def test_a_packet_by_itself_waits_for_no_other() -> None:
+    with Rig() as rig:
+        rig.a.write(udp_packet(60))
+        rig.a.pump.step(rig.now)
+        rig.b.pump.step(rig.now)
+        assert [packet for _, packet in rig.b.read()] == [udp_packet(60)]
+
+
 def test_timers_come_first_and_are_counted() -> None:
     with Rig() as rig:
         rig.a.write(udp_packet(60))
