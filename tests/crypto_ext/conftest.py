@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,28 +39,35 @@ HANGS = -1  # SP_FAULT_HANGS, instead of an errno
 DECLARE = """
 void sp_fault_set(int kind, int error, int skip, int times);
 int sp_fault_hits(int kind);
+unsigned long long sp_allocations(void);
 """
+
+COUNTER = SOURCE.parent / "tests" / "crypto_ext" / "c" / "allocations.h"
+COUNTED = ("malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", "mmap")
 
 # Compiled by a process of its own, as setup.py would: distutils keeps state.
 COMPILE = """
 import pathlib, sys
 from crypto_ext.build import build, builder
-build(builder("_faulty", more=sys.argv[2], include='#include "sys.h"\\n',
+build(builder("_faulty", more=sys.argv[2], include=f'#include "sys.h"\\n#include "{sys.argv[3]}"\\n',
               macros=[("SALLYPORT_FAULTS", "1")], flags=["-O1"]), pathlib.Path(sys.argv[1]))
 """
 
 
 @functools.cache
 def faulty_module() -> ModuleType:
-    """The extension with -DSALLYPORT_FAULTS, built when its sources changed."""
+    """The extension with -DSALLYPORT_FAULTS and its allocations counted, built when its sources changed."""
     digest = hashlib.sha256(DECLARE.encode())
-    for path in sorted([*SOURCE.glob("[!_]*.[ch]"), SOURCE / "build.py"]):
+    for path in sorted([*SOURCE.glob("[!_]*.[ch]"), SOURCE / "build.py", COUNTER]):
         digest.update(path.read_bytes())
     folder = cache_directory() / f"faulty-{digest.hexdigest()[:24]}"
     if not list(folder.glob("_faulty*.so")):
         folder.mkdir(exist_ok=True)
         subprocess.run(
-            [sys.executable, "-P", "-c", COMPILE, str(folder), DECLARE], check=True, cwd=SOURCE.parent
+            [sys.executable, "-P", "-c", COMPILE, str(folder), DECLARE, str(COUNTER)],
+            check=True,
+            cwd=SOURCE.parent,
+            env={**os.environ, "LDFLAGS": " ".join(f"-Wl,--wrap={name}" for name in COUNTED)},
         )
     path = next(folder.glob("_faulty*.so"))
     spec = importlib.util.spec_from_file_location("_faulty", Path(path))
@@ -90,3 +98,9 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 def hits(faults: Callable[..., None]) -> Callable[[Fault], int]:
     """How many calls were made to fail."""
     return lambda kind: int(faulty_module().lib.sp_fault_hits(int(kind)))
+
+
+@pytest.fixture
+def allocations(faults: Callable[..., None]) -> Callable[[], int]:
+    """How often the extension asked for memory so far."""
+    return lambda: int(faulty_module().lib.sp_allocations())
