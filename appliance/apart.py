@@ -25,8 +25,8 @@ from appliance.log import event
 
 _log = logging.getLogger("sallyport.main")
 
-ORDERLY_SECONDS: Final = 4.3
-STOP_SECONDS: Final = 4.8
+ORDERLY_SECONDS: Final = 4.0
+STOP_SECONDS: Final = 4.6
 
 
 def run_apart(main: Callable[[trio.Event], Awaitable[None]], on_signal: Callable[[], None]) -> None:
