@@ -23,6 +23,8 @@ RESTORING: Final = "restoring"
 """A file that is there while the content is being exchanged (restore.py)."""
 
 _LOCK: Final = "lock"
+# Were one of them empty, it would still not be ours to close.
+_EVERYBODYS: Final = frozenset({"/tmp", "/var/tmp", "/dev/shm", "/run/lock"})
 
 
 class StateDir:
@@ -120,10 +122,10 @@ def _make(path: Path) -> None:
         about = path.stat()
         if not stat.S_ISDIR(about.st_mode):
             raise NotADirectoryError(20, "it is not a directory") from None
-        # A directory made for us by hand or by a service manager is closed; a shared one is left alone.
+        # A directory made for us by hand, by a service manager or by a mount is closed; a shared one is not.
         names = set(os.listdir(path))
         ours = not names or _LOCK in names
-        if ours and about.st_uid == os.geteuid() and not about.st_mode & stat.S_ISVTX:
+        if ours and about.st_uid == os.geteuid() and str(path.resolve()) not in _EVERYBODYS:
             path.chmod(0o700)
         _check_owner(path)
         return

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from appliance.errors import InUseError, StateError
+from appliance.store import state_dir
 from appliance.store.state_dir import StateDir, private_file, write_secret
 
 
@@ -30,13 +31,13 @@ def test_modes_under_any_umask(tmp_path, umask):
 
 def test_an_empty_directory_is_closed_and_a_shared_one_left_alone(tmp_path):
     mine, shared, sticky = tmp_path / "mine", tmp_path / "shared", tmp_path / "sticky"
-    for directory, its_mode in ((mine, 0o777), (shared, 0o755), (sticky, 0o1755)):
+    for directory, its_mode in ((mine, 0o777), (shared, 0o755), (sticky, 0o1777)):
         directory.mkdir()
         directory.chmod(its_mode)
     (shared / "somebodys").write_text("")
     for directory in (mine, shared, sticky):
         StateDir.open(directory).close()
-    assert (mode(mine), mode(shared), mode(sticky)) == (0o700, 0o755, 0o1755)
+    assert (mode(mine), mode(shared), mode(sticky)) == (0o700, 0o755, 0o700)
     mine.chmod(0o755)
     StateDir.open(mine).close()  # ours from before: it holds our lock file
     assert mode(mine) == 0o700
@@ -52,6 +53,16 @@ def test_a_directory_that_others_can_write_is_refused(tmp_path, its_mode, create
     with pytest.raises(StateError, match="written by others"):
         StateDir.open(shared, create=create)
     assert (mode(shared), os.listdir(shared)) == (its_mode, ["somebodys"])
+
+
+def test_a_directory_of_everybody_is_never_closed(tmp_path, monkeypatch):
+    tmp = tmp_path / "tmp"
+    tmp.mkdir()
+    tmp.chmod(0o1777)
+    monkeypatch.setattr(state_dir, "_EVERYBODYS", {str(tmp.resolve())})
+    with pytest.raises(StateError, match="written by others"):
+        StateDir.open(tmp)
+    assert (mode(tmp), os.listdir(tmp)) == (0o1777, [])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
