@@ -1,4 +1,4 @@
-"""docs/operating.md runs as it stands: its shell examples in one shell, on a host with an exit at work."""
+"""docs/operating.md and security.md run as they stand: shell examples on a host with an exit at work."""
 
 from __future__ import annotations
 
@@ -47,3 +47,13 @@ def test_the_page(lab: Lab) -> None:
     assert "manifest.json: OK\n" in printed
     restored = r"^restored the state of \S+Z with 0 live sessions; .* /var/lib/sallyport/before-restore-\w+$"
     assert re.search(restored, printed, re.MULTILINE)
+
+
+def test_nobody_else_reads_what_is_stored(lab: Lab) -> None:
+    host = lab.host("h")
+    host.address("lo", "203.0.113.7/32")
+    (example,) = blocks("security.md")
+    started = RUNNING.replace("INTERFACE", lab.name("x"))
+    planted = "touch /var/lib/sallyport/open; chmod 644 /var/lib/sallyport/open\n"
+    script = f"{started}umask 022\n{example}{planted}{example}service_stop\n"
+    assert shell(script, host) == "/var/lib/sallyport/open\n", "nothing, until something is"
