@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from appliance.core.accounting import Window, Windows
 from appliance.store.schema import accounts
+
+# Statements of every create and every settling, made once: making them anew costs more than running them.
+_ONE: Final = select(accounts).where(accounts.c.id == bindparam("wanted"))
+_SET: Final = update(accounts).where(accounts.c.id == bindparam("wanted"))
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,11 @@ def add(
 
 def windows(connection: Connection, account_id: str) -> Windows:
     """An account's windows as last written."""
-    return _windows(connection.execute(select(accounts).where(accounts.c.id == account_id)).mappings().one())
+    return _windows(connection.execute(_ONE, {"wanted": account_id}).mappings().one())
 
 
 def set_windows(connection: Connection, account_id: str, new: Windows) -> None:
-    connection.execute(update(accounts).where(accounts.c.id == account_id).values(**_columns(new)))
+    connection.execute(_SET, {"wanted": account_id, **_columns(new)})
 
 
 def set_spent(connection: Connection, account_id: str, now_ns: int) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
+from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from appliance.store.schema import leases
+
+# Statements of every create, made once: making them anew costs more than running them.
+_CLEAR: Final = delete(leases).where(leases.c.address == bindparam("wanted"))
+_LEASE: Final = insert(leases)
 
 
 def lease(connection: Connection, address: IPv4Address, session_id: str) -> None:
     """The address belongs to a session."""
-    connection.execute(delete(leases).where(leases.c.address == str(address)))
-    connection.execute(insert(leases).values(address=str(address), session_id=session_id))
+    connection.execute(_CLEAR, {"wanted": str(address)})
+    connection.execute(_LEASE, {"address": str(address), "session_id": session_id})
 
 
 def free(connection: Connection, address: IPv4Address) -> int:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, exists, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, exists, insert, select, update
 
 from appliance.store.schema import sessions
+
+# Statements of every create, made once: making them anew costs more than running them.
+_ADD: Final = insert(sessions)
+_ANY_LIVE: Final = select(
+    exists().where((sessions.c.account_id == bindparam("wanted")) & sessions.c.terminated_at_ns.is_(None))
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class End:
 
 def add(connection: Connection, row: SessionRow) -> None:
     values: dict[str, Any] = {**vars(row), "address": str(row.address)}
-    connection.execute(insert(sessions).values(**values))
+    connection.execute(_ADD, values)
 
 
 def end(connection: Connection, session_id: str, its: End) -> None:
@@ -68,8 +74,7 @@ def note_exit_key(connection: Connection, exit_key: bytes) -> None:
 
 def any_live(connection: Connection, account_id: str) -> bool:
     """Whether the account has a live session."""
-    live = (sessions.c.account_id == account_id) & sessions.c.terminated_at_ns.is_(None)
-    return bool(connection.execute(select(exists().where(live))).scalar_one())
+    return bool(connection.execute(_ANY_LIVE, {"wanted": account_id}).scalar_one())
 
 
 def ended(connection: Connection, session_id: str) -> tuple[SessionRow, End] | None:
