@@ -88,6 +88,7 @@ async def test_both_ways_fail_alike(path: str, failure: Exception, status: bytes
     lane, long = await _both(Failing(failure), path, f"Authorization: Bearer {TOKEN}\r\n")
     assert lane == long
     assert any(line.startswith(b"HTTP/1.1 " + status) for line in lane)
+    assert TOKEN not in log.getvalue()
     lines = [re.sub(r" trace=.*", "", line).partition(" part=")[2] for line in log.getvalue().splitlines()]
     assert len(lines) == (2 if status == b"500" else 0)
     assert len(set(lines)) <= 1
