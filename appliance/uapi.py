@@ -12,6 +12,7 @@ import errno
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from itertools import islice
 
 import trio
@@ -128,22 +129,22 @@ class UapiServer:
         self, requests: _Requests, stream: trio.SocketStream, scope: trio.CancelScope
     ) -> None:
         while (request := await requests.next()) is not None:
-            operation, *lines = request
-            if operation == "get=1" and not lines:
+            operation, _, text = request.partition("\n")
+            if operation == "get=1" and not text:
                 pieces = format_get(device_state(self._device), peer_states(self._device))
                 # Some at a time: ten thousand peers one by one are ten thousand system calls.
                 while some := "".join(islice(pieces, _PIECES_PER_SEND)):
                     await _send(stream, some)
             elif operation == "set=1":
-                await _send(stream, f"errno={-await self._set(lines)}\n\n")
+                await _send(stream, f"errno={-await self._set(text)}\n\n")
             else:
                 return
             if self._clients.pop(scope, self) is None:
                 self._clients[scope] = None  # the last to have to go
 
-    async def _set(self, lines: list[str]) -> int:
+    async def _set(self, text: str) -> int:
         try:
-            change = parse_set_untrusted(lines)
+            change = parse_set_untrusted(_lines(text))
             with trio.CancelScope(shield=True):  # all of it or nothing, whoever has to make room
                 async with self._lock:
                     await apply(self._device, change, guarded=self._guarded)
@@ -171,14 +172,25 @@ async def _send(stream: trio.SocketStream, text: str) -> None:
         await stream.send_all(text.encode())
 
 
+def _lines(text: str) -> Iterator[str]:
+    """One after the other: all at once, those of ten thousand peers would be in memory twice more."""
+    begin = 0
+    while begin < len(text):
+        end = text.find("\n", begin)
+        if end < 0:
+            end = len(text)
+        yield text[begin:end]
+        begin = end + 1
+
+
 class _Requests:
-    """Cuts a byte stream into requests: lists of lines, each up to a blank line."""
+    """Cuts a byte stream into requests: texts, each up to a blank line."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._buffer = bytearray()
 
-    async def next(self) -> list[str] | None:
+    async def next(self) -> str | None:
         """The next request, None at the end. UapiError when what arrives cannot be cut any more."""
         searched = 0
         while (end := self._buffer.find(b"\n\n", max(searched - 1, 0))) < 0:
@@ -192,7 +204,7 @@ class _Requests:
                 raise UapiError(errno.EMSGSIZE, "request too long")
             if len(self._buffer) > _LINE_BYTES and b"\n" not in self._buffer[-_LINE_BYTES:]:
                 raise UapiError(errno.EMSGSIZE, "line too long")
-        whole = bytes(self._buffer[:end])
-        del self._buffer[: end + 2]
         # What is not ASCII is no key we know and no value we take: the parser refuses it.
-        return whole.decode("ascii", errors="replace").split("\n")
+        text = self._buffer[:end].decode("ascii", errors="replace")
+        del self._buffer[: end + 2]
+        return text

@@ -32,7 +32,7 @@ class UapiError(Exception):
         self.errno = number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AllowedIpChange:
     """One step in a peer's allowed-ips: forget all, add one prefix, or remove one."""
 
@@ -40,7 +40,7 @@ class AllowedIpChange:
     network: Network | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class PeerChange:
     """All that one `public_key=` block of a set asks for; None means untouched."""
 
