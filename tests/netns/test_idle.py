@@ -27,15 +27,16 @@ def switches(pid: int) -> dict[str, int]:
 
 
 def settled(pid: int) -> None:
-    """What the start set going has come to rest: Trio's spare threads leave after ten seconds, for one."""
+    """What the start set going has come to rest: counted bytes are settled after ten seconds, a keepalive
+    answers after ten, and Trio's spare threads leave after ten."""
     seen = [switches(pid)]
 
     def rests() -> bool:
-        time.sleep(3)
+        time.sleep(12)
         seen.append(switches(pid))
-        return seen[-1] == seen[-2] and not any("Trio thread" in name for name in seen[-1])
+        return seen[-1] == seen[-2]
 
-    wait_for(rests, "the exit comes to rest", seconds=60)
+    wait_for(rests, "the exit comes to rest", seconds=80)
 
 
 @pytest.mark.parametrize("seconds", [10, pytest.param(60, marks=pytest.mark.soak)])
@@ -43,6 +44,8 @@ def test_an_idle_exit_never_wakes_up(seconds: int) -> None:
     with Scene() as scene:
         running = scene.up()
         client = scene.client()
+        # Its kernel would ask the tunnel for IPv6 routers, now and then for an hour: that is traffic.
+        client.host.sysctl("net.ipv6.conf.default.router_solicitations", "0")
         made = running.create()
         # One session that nobody came to, one whose client is silent (a keepalive would be traffic).
         running.create()
