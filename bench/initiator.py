@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import sys
+import time
 from dataclasses import asdict, dataclass
 
 from appliance.core.messages import RESPONSE_BYTES, MessageType
@@ -20,6 +21,7 @@ from appliance.core.tai64n import encode
 
 SILENCE_SECONDS = 2.0
 ROOM = 2048
+GAP_SECONDS = 0.025  # a responder may take a second initiation of a peer within 20 ms for a flood
 WINDOW = 16  # messages under way
 
 
@@ -55,12 +57,15 @@ def initiations(task: Task) -> list[bytes]:
 def shake_hands(task: Task, messages: list[bytes]) -> int:
     """Send them all; gives how many were answered."""
     answered: set[int] = set()
-    sent = 0
+    sent, crowd = 0, len(task.private_keys)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outlet:
         outlet.connect((task.address, task.port))
         outlet.settimeout(SILENCE_SECONDS)
         while len(answered) < len(messages):
-            while sent < len(messages) and sent - len(answered) < WINDOW:
+            if sent == len(answered) and sent % crowd == 0:
+                time.sleep(GAP_SECONDS)  # between rounds, when nothing is under way
+            round_end = (len(answered) // crowd + 1) * crowd
+            while sent < round_end and sent - len(answered) < WINDOW:
                 outlet.send(messages[sent])
                 sent += 1
             try:
