@@ -78,7 +78,7 @@ class Transport:
                 with self._patience:
                     await self._read()
                 await self._protocol.handle(Closed())
-        except (OSError, trio.BrokenResourceError, trio.TooSlowError):
+        except* (OSError, trio.BrokenResourceError, trio.TooSlowError):
             pass  # its client left, or speaks no TLS
         finally:
             await self._close()

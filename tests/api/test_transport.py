@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import socket
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 import trio
 from quart_trio import QuartTrio
 
-from api import connections, listener
+from api import connections, listener, transport
 from api.listener import bind, serve, url
 from api.tls import Certificate
 from appliance.log import setup
@@ -145,6 +146,23 @@ async def test_an_app_that_fails_is_logged_and_the_next_request_served(failure: 
     assert (await _served_app(app, b"GET /good HTTP/1.1\r\n" + close)).startswith(b"HTTP/1.1 204")
     lines = [line for line in log.getvalue().splitlines() if 'msg="request failed"' in line]
     assert len(lines) == 1
+
+
+async def test_a_client_that_is_gone_before_anything_was_said_is_no_news(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = io.StringIO()
+    setup("debug", log)
+
+    def gone(*_: object) -> None:
+        raise OSError(errno.ENOTCONN, "not connected")
+
+    monkeypatch.setattr(transport, "parse_socket_addr", gone)
+    async with served(FakeControl()) as base:
+        assert await exchange(base, _ASK) == b""
+        monkeypatch.undo()
+        assert (await exchange(base, _ASK.replace(b"Host", b"Connection: close\r\nHost"))).endswith(b"}\n")
+    assert log.getvalue() == ""
 
 
 async def test_who_speaks_no_tls_to_a_tls_port_is_let_go(tmp_path: Any) -> None:
