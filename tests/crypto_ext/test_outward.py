@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_ext import Pending
+from crypto_ext import Aead, Pending
 from tests.crypto_ext.packets import TCP, UDP, Packet, cut
 from tests.crypto_ext.rig import Rig, between, install, network, tcp_super, udp_packet
 
@@ -93,6 +93,24 @@ def test_superpackets_leave_as_the_packets_they_stand_for(shapes: list[tuple[int
         rig.settle()
         assert [data for _, data in rig.b.read()] == expected
         assert rig.a.drops == rig.b.drops == {}
+
+
+@pytest.mark.parametrize("segments", [3, 30])
+@pytest.mark.parametrize("size", [1001, 1368])
+def test_what_pads_a_segment_is_zeros_whatever_stood_behind_it(segments: int, size: int) -> None:
+    with Rig(gso=False) as rig:
+        whole, packet = tcp_super(segments, size, last=777)
+        rig.a.tun.send(tcp_super(47)[0])  # the buffer is full of something else
+        rig.settle()
+        rig.b.read()
+        rig.a.tun.send(whole)
+        rig.a.pump.step(rig.now)
+        key = bytes([rig.a.index // 2 % 251, 1] * 16)
+        for part, datagram in zip(cut(packet, size), rig.b.datagrams(), strict=True):
+            plain = Aead().open(key, struct.unpack_from("<Q", datagram, 8)[0], datagram[16:])
+            assert plain is not None
+            expected = part.build()
+            assert plain == expected + bytes(min(-len(expected) % 16, 1420 - len(expected)))
 
 
 def test_python_is_asked_for_a_key_once_in_five_seconds() -> None:
