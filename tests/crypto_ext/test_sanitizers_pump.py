@@ -1,4 +1,4 @@
-"""The whole pump under ASan and UBSan on a virtual clock, and its threads under TSan, with the ciphers at work.
+"""The whole pump under ASan and UBSan on a virtual clock, and its threads under TSan, ciphers included.
 
 The same harness once more as another compiler makes it.
 """
