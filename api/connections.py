@@ -25,6 +25,7 @@ from api.origin import Proxies
 CONNECTIONS_AT_MOST: Final = 512
 CONNECTIONS_PER_SOURCE: Final = 64
 WRITE_SECONDS: Final = 20.0
+_READ_BYTES: Final = 64 * 1024
 
 
 class Connection(trio.abc.HalfCloseableStream):
@@ -53,7 +54,16 @@ class Connection(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
+        while (number := self.socket.fileno()) >= 0:
+            # Waited for first: a client that has just been answered has not asked again yet.
+            await trio.lowlevel.wait_readable(number)
+            try:
+                return os.read(number, max_bytes or _READ_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError("the connection is gone") from error
+        raise trio.ClosedResourceError
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 from ipaddress import ip_network
 
 import pytest
 import trio
+import trio.testing
 
 from api import connections, origin
 from api.origin import Proxies
@@ -89,6 +92,41 @@ async def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
         with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
             await deaf.send_all(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000_000)
         await deaf.aclose()
+
+
+async def test_reading_ends_as_the_connection_does() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+    connection = connections.Connection(stream, None)
+    theirs.send(b"word")
+    assert await connection.receive_some(3) == b"wor"
+    assert await connection.receive_some() == b"d"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_close_soon, connection)
+        with pytest.raises(trio.ClosedResourceError):
+            await connection.receive_some()
+    with pytest.raises(trio.ClosedResourceError):
+        await connection.receive_some()
+    theirs.close()
+
+
+async def _close_soon(connection: connections.Connection) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    await connection.aclose()
+
+
+async def test_a_reset_is_a_broken_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    ours.setblocking(False)
+    connection = connections.Connection(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), None)
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    theirs.close()
+    with pytest.raises(trio.BrokenResourceError):
+        await connection.receive_some()
+    await connection.aclose()
 
 
 async def test_connections_come_and_go_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
