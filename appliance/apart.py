@@ -78,13 +78,16 @@ class LastResort:
         # What must not be left behind, once there is anything; called in any thread.
         self.put_back: Callable[[], None] = lambda: None
         self._timers: list[threading.Timer] = []
-        self._lock = threading.Lock()
+        self._over = False  # begun, or no longer wanted
+        # Reentrant: a signal may come while the main thread is inside here because of the one before it.
+        self._lock = threading.RLock()
 
     def begin(self) -> None:
         """An end has begun. May be called again, and from any thread."""
         with self._lock:
-            if self._timers:
+            if self._over:
                 return
+            self._over = True
             for seconds, end in ((ORDERLY_SECONDS, self._cut_short), (STOP_SECONDS, self._give_up)):
                 timer = threading.Timer(seconds, end)
                 timer.daemon = True
@@ -94,6 +97,7 @@ class LastResort:
     def cancel(self) -> None:
         """It ended by itself."""
         with self._lock:
+            self._over = True
             for timer in self._timers:
                 timer.cancel()
 

@@ -5,8 +5,8 @@
 * `soak` tests (long waits, many kills) are left out unless `--soak` is given.
 * With `CI` in the environment a skip is a failure: what CI does not run, nobody runs. Tests that were
   left out as `soak` do not count, since they are deselected, not skipped.
-* `./sallyport test` runs two workers. All `netns` tests go to one of them, in a row: they start real exits and
-  have deadlines in real time. The others are kept together by file, whose fixtures they share.
+* `./sallyport test` runs two workers. All `netns` tests go to one of them, in a row: they start real exits
+  and have deadlines in real time. The others are kept together by file, whose fixtures they share.
 * Hypothesis: profile `fast` unless `HYPOTHESIS_PROFILE=deep`. In CI it draws the same examples each time, so
   that an unlucky draw never stops work that did not cause it.
 """

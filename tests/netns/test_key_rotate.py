@@ -192,6 +192,7 @@ def test_while_no_exit_runs_and_over_a_restore(scene: Scene) -> None:
     running = scene.up()
     assert running.public_key == second != first
     assert status(scene)["old_key"]["public_key"] == first
+    client.again(made["wg_config"])
     assert reaches_out(client)
     assert running.stop() == 0
 

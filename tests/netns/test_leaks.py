@@ -60,7 +60,7 @@ def held(running: Exit) -> dict[str, object]:
     scene, process = running.scene, Path(f"/proc/{running.process.pid}")
     return {
         "descriptors": sorted(str(link.readlink()).split(":")[0] for link in (process / "fd").iterdir()),
-        "leases": books.ledger(scene.state).leases,
+        "leases": books.ledger(scene.database).leases,
         "slots": books.counters(default_path(scene.state)),
         "peers": scene.exit.output("wg", "show", running.interface, "peers"),
         "tracked": scene.exit.output("sh", "-c", "conntrack -L 2>/dev/null | grep -c 10.66.0. || :"),
