@@ -32,7 +32,7 @@ STOP_SECONDS: Final = 4.6
 def run_apart(main: Callable[[trio.Event], Awaitable[None]], on_signal: Callable[[], None]) -> None:
     """Run `main` under Trio to its end; its argument is set when SIGINT or SIGTERM comes.
 
-    `on_signal` is called then, too, in the main thread. Afterwards the signals stay without effect: what is
+    `on_signal` is called then, too, once, in the main thread. Afterwards the signals stay without effect: what is
     left to do is quick, and a second Ctrl-C must not cut it short.
     """
     asked = False
@@ -41,6 +41,8 @@ def run_apart(main: Callable[[trio.Event], Awaitable[None]], on_signal: Callable
 
     def heard(_number: int, _frame: object) -> None:
         nonlocal asked
+        if asked:
+            return  # what a second one would begin is under way
         asked = True
         on_signal()
         for token, stopping in inside:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -56,16 +55,43 @@ def life(how: str, put_back: str = "works", *, signals: int = 1) -> tuple[int, s
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "up\n"
-        for _ in range(signals):
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.05)
+        for number in range(signals):
+            process.send_signal((signal.SIGINT, signal.SIGTERM)[number % 2])  # as fast as they come
         said, complaints = process.communicate(timeout=20)
         return process.returncode, said, complaints
 
 
-@pytest.mark.parametrize("signals", [1, 3])
+@pytest.mark.parametrize("signals", [1, 3, 50])
 def test_who_listens_ends_by_itself_and_the_last_resort_with_it(signals: int) -> None:
     assert life("listens", signals=signals) == (0, "orderly\nafter\n", "")
+
+
+IMPATIENT = """
+import os, signal
+import trio
+from appliance import apart
+
+heard = []
+
+def on_signal():
+    heard.append(len(heard))
+    if len(heard) < 3:  # in the middle of the first one, the next
+        os.kill(os.getpid(), signal.SIGTERM)
+
+async def main(stopping):
+    os.kill(os.getpid(), signal.SIGINT)
+    await stopping.wait()
+
+apart.run_apart(main, on_signal)
+print(heard)
+"""
+
+
+def test_a_signal_while_the_first_is_heard_does_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", IMPATIENT], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert (done.stdout, done.stderr) == ("[0]\n", "")
 
 
 @pytest.mark.parametrize("how", ["hangs", "spins"])
