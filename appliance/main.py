@@ -17,6 +17,7 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
@@ -98,6 +99,14 @@ async def _settle(control: Control) -> None:
         event(_log, logging.ERROR, "the ledger did not take the last counts", error=str(failure))
 
 
+async def _wind_up(control: Control, put_back: Callable[[], None]) -> None:
+    """The end of every run: settle, and the network as it was, whatever becomes of the settling."""
+    try:
+        await _settle(control)
+    finally:
+        await trio.to_thread.run_sync(put_back)
+
+
 class _Exit:
     """One run of the exit."""
 
@@ -175,8 +184,7 @@ class _Exit:
             await self._serve(device, control, uapi, tun)
         finally:
             with trio.CancelScope(shield=True):
-                await _settle(control)
-                await trio.to_thread.run_sync(self._put_back)
+                await _wind_up(control, self._put_back)
 
     async def _keys_of_the_living(self) -> Keyring:
         """The exit's keys. Those and the pool must be what clients hold: no session is ended by a slip."""

@@ -9,13 +9,18 @@ import json
 import signal
 import socket
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from appliance.control.errors import StorageUnavailable
 from appliance.errors import UserError
-from appliance.main import _unexpected
+from appliance.main import _unexpected, _wind_up
 from bench.process import LabError
 from tests.netns.scene import EXIT, Scene
+
+if TYPE_CHECKING:
+    from appliance.control.door import Control
 
 
 def _network(scene: Scene) -> list[str]:
@@ -31,6 +36,24 @@ def test_an_unexpected_failure_is_one_line_that_names_the_place() -> None:
     assert isinstance(error, UserError)
     assert "KeyError: 'lost' (test_main.py:" in str(error)
     assert "\n" not in str(error)
+
+
+class Unsettled:
+    """A door whose last settling fails."""
+
+    def __init__(self, failure: Exception) -> None:
+        self._failure = failure
+
+    async def settle(self) -> None:
+        raise self._failure
+
+
+async def test_the_network_is_put_back_whatever_becomes_of_the_settling() -> None:
+    done: list[str] = []
+    await _wind_up(cast("Control", Unsettled(StorageUnavailable())), lambda: done.append("storage"))
+    with pytest.raises(KeyError, match="a bug"):
+        await _wind_up(cast("Control", Unsettled(KeyError("a bug"))), lambda: done.append("a bug"))
+    assert done == ["storage", "a bug"]
 
 
 @pytest.fixture
