@@ -197,13 +197,18 @@ def main(argv: Sequence[str]) -> int:
         _say("interrupted")
         return 1
     report = rows.report(bench.name, where, found)
-    if getattr(options, "page", False):
-        for name in page.write(report, page.DOCS):
-            _say(f"docs/performance.md does not explain: {name}")
     if options.json:
-        print(json.dumps(report, indent=2, allow_nan=False))
+        print(json.dumps(report, indent=2, allow_nan=False), flush=True)
     else:
-        print(rows.table(found))
+        print(rows.table(found), flush=True)
+    if getattr(options, "page", False):
+        try:
+            unexplained = page.write(report, page.DOCS)
+        except (OSError, ValueError) as error:
+            _say(f"the page was not written: {error}")
+            return 1
+        for name in unexplained:
+            _say(f"docs/performance.md does not explain: {name}")
     if options.check:
         for line in rows.complaints(found):
             _say(line)

@@ -10,6 +10,7 @@ from bench.lab import Host
 from bench.process import LabError, Process, wait_for
 
 PORT = 5201
+LEAST_GBIT_PER_SECOND = 0.05  # under "full load"; what carries less stands still
 # What Linux ships. Some machines are set to bbr, whose pacing would measure bbr; a root may choose.
 CONGESTION_CONTROL = "cubic"
 
@@ -86,13 +87,27 @@ def run(client: Host, server: Server, address: str, load: Load, seconds: int) ->
 
 def _run(client: Host, address: str, load: Load, seconds: int) -> dict[str, Any]:
     done = client.run(*arguments(load, address, seconds), check=False, seconds=seconds + 20)
+    return parsed(done.stdout, done.stderr)
+
+
+def parsed(stdout: str, stderr: str) -> dict[str, Any]:
+    """The report of a client that has ended; LabError when it says that there is none."""
     try:
-        report: dict[str, Any] = json.loads(done.stdout)
+        report = json.loads(stdout)
     except ValueError:
-        raise LabError(f"iperf3 to {address}: no report: {done.stderr.strip()[:200]}") from None
+        raise LabError(f"iperf3: no report: {stderr.strip()[:200]}") from None
     if "error" in report:
         raise LabError(f"iperf3: {report['error']}")
-    return report
+    if "sum_received" not in report.get("end", {}):
+        raise LabError("iperf3: a report without what arrived")
+    return dict(report)
+
+
+def enough(gbit_per_second: float, what: str) -> float:
+    """The same; LabError when it is so little that `what` was no load at all."""
+    if gbit_per_second < LEAST_GBIT_PER_SECOND:
+        raise LabError(f"{what} stood still: {gbit_per_second * 1000:.1f} Mb/s")
+    return gbit_per_second
 
 
 def received_bytes(report: dict[str, Any]) -> int:

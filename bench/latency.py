@@ -82,7 +82,8 @@ def under_load(road: Road, probes: int) -> tuple[list[float], float]:
         if load.poll() is not None:
             raise LabError(f"the load to {road.address} ended before the last request")
         load.wait(seconds + 20)
-        return times, iperf.figure(json.loads(load.stdout), LOAD)
+        carried = iperf.figure(iperf.parsed(load.stdout, load.stderr), LOAD)
+        return times, iperf.enough(carried, f"the load to {road.address}")
     finally:
         load.close()
 

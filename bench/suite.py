@@ -1,13 +1,14 @@
 """`bench all`: every bench that there is, with its defaults, as one report.
 
-Each row carries the name of its bench. A bench that cannot be measured does not stop the others: it leaves
-one row that says why and that fails.
+Each row carries the name of its bench. A bench that fails, in whatever way, does not stop the others: it
+leaves one row that says why and that fails. Who interrupts keeps what is finished; the rest fails.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -36,12 +37,24 @@ def measure(benches: Sequence[Bench], options: argparse.Namespace, say: Say) -> 
         try:
             found = bench.run(defaults(bench, options), say_where)
         except LabError as error:
-            words = " ".join(str(error).split())  # a row's name is one line
-            say_where(words)
-            found = [Row(f"not measured: {words}", "", "higher", (), failed=True)]
+            found = [_not_measured(str(error), say_where)]
+        except KeyboardInterrupt:
+            return rows + [
+                replace(_not_measured("interrupted", say), bench=left.name) for left in benches[number - 1 :]
+            ]
+        except Exception as error:  # a mistake in one bench must not cost half an hour of the others
+            for line in traceback.format_exc().splitlines():
+                say_where(line)
+            found = [_not_measured(f"{type(error).__name__}: {error}", say_where)]
         rows += [replace(row, bench=bench.name) for row in found]
     say(f"done in {(time.monotonic() - begin) / 60:.1f} min")
     return rows
+
+
+def _not_measured(why: str, say: Say) -> Row:
+    words = " ".join(why.split())  # a row's name is one line
+    say(words)
+    return Row(f"not measured: {words}", "", "higher", (), failed=True)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

@@ -176,6 +176,16 @@ def test_what_could_not_be_measured_in_all_fails_and_the_others_are_shown(monkey
     assert "tunnel: pair tcp 1 stream" in out
 
 
+def test_a_page_that_cannot_be_written_does_not_cost_the_figures(monkeypatch, capsys, tmp_path):
+    fake_measure(monkeypatch, (2.0, 2.0))
+    monkeypatch.setattr(aead, "measure", lambda runs, say: [])
+    monkeypatch.setattr(page, "DOCS", tmp_path)
+    assert cli.main(["all", "--ours", "/bin/true", "--peer", "/bin/true", "--json", "--page"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["bench"] == "all"
+    assert "the page was not written" in err
+
+
 def test_all_makes_the_page_anew_when_asked(monkeypatch, capsys, tmp_path):
     fake_measure(monkeypatch, (0.5, 0.5))
     monkeypatch.setattr(aead, "measure", lambda runs, say: [])

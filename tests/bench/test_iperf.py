@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.iperf import Load, arguments, figure, measure, received_bytes, run
+from bench.iperf import Load, arguments, enough, figure, measure, parsed, received_bytes, run
 from bench.process import LabError
 
 
@@ -56,6 +56,19 @@ def test_an_error_report_is_an_error():
         run(Host(BUSY, BUSY), Server(), "a", Load(), 1)
     with pytest.raises(LabError, match="no report: words"):
         run(Host("", ""), Server(), "a", Load(), 1)
+
+
+@pytest.mark.parametrize("text", ["", "{", BUSY, '{"end": {}}', "{}"])
+def test_a_report_without_a_figure_is_an_error(text):
+    with pytest.raises(LabError, match="iperf3"):
+        parsed(text, "words")
+    assert parsed(GOOD, "") == {"end": {"sum_received": {"bytes": 7, "bits_per_second": 5e9}}}
+
+
+def test_a_load_that_stands_still_is_an_error():
+    assert enough(1.0, "the load") == 1.0
+    with pytest.raises(LabError, match="the load stood still: 49"):
+        enough(0.049, "the load")
 
 
 def test_arguments_name_direction_streams_and_size():

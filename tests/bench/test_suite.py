@@ -20,7 +20,7 @@ def make(name, asked, *, error=None, default=3):
         asked.append((name, options))
         say("a line")
         if error:
-            raise LabError(error)
+            raise LabError(error) if isinstance(error, str) else error
         return [Row(f"{name} row", "ms", "lower", (1.0,), (1.0,), gate=2.0)]
 
     return Bench(name, f"measures {name}", run, add_options, programs=(f"{name}-tool", "ip"))
@@ -45,6 +45,25 @@ def test_one_that_fails_leaves_a_failing_row_and_the_next_still_runs():
     )
     assert [(row.bench, row.holds) for row in rows] == [("one", False), ("two", True)]
     assert rows[0].name == "not measured: no wire here"
+
+
+def test_a_bench_with_a_mistake_costs_only_its_own_rows():
+    said = []
+    benches = [make("one", []), make("two", [], error=KeyError("end")), make("three", [])]
+    rows = suite.measure(benches, SHARED, said.append)
+    assert [(row.bench, row.holds) for row in rows] == [("one", True), ("two", False), ("three", True)]
+    assert rows[1].name == "not measured: KeyError: 'end'"
+    assert any("Traceback" in line for line in said)
+    assert any("in run" in line for line in said)
+
+
+def test_who_interrupts_keeps_what_is_finished():
+    asked = []
+    benches = [make("one", asked), make("two", asked, error=KeyboardInterrupt()), make("three", asked)]
+    rows = suite.measure(benches, SHARED, lambda line: None)
+    assert [(row.bench, row.holds) for row in rows] == [("one", True), ("two", False), ("three", False)]
+    assert rows[2].name == "not measured: interrupted"
+    assert [name for name, _ in asked] == ["one", "two"]
 
 
 def test_all_needs_what_any_needs():
