@@ -32,8 +32,8 @@ STOP_SECONDS: Final = 4.6
 def run_apart(main: Callable[[trio.Event], Awaitable[None]], on_signal: Callable[[], None]) -> None:
     """Run `main` under Trio to its end; its argument is set when SIGINT or SIGTERM comes.
 
-    `on_signal` is called then, too, once, in the main thread. Afterwards the signals stay without effect: what
-    is left to do is quick, and a second Ctrl-C must not cut it short.
+    `on_signal` is called then, too, once, in the main thread. Afterwards the signals stay without effect:
+    what is left to do is quick, and a second Ctrl-C must not cut it short.
     """
     asked = False
     inside: list[tuple[trio.lowlevel.TrioToken, trio.Event]] = []
