@@ -251,7 +251,7 @@ def _words(refused: Refused, args: dict[str, Any]) -> str:
         case TokenNotFound():
             return f"there is no token {args.get('id')}"
         case StorageUnavailable():
-            return "the database did not take the change; nothing was changed"
+            return "the database did not take the change in time; it may still be done: ask again"
         case PeerApplyFailed():
             return "the tunnel did not remove the peer; the session is still live"
     return str(refused) or type(refused).__name__

@@ -3,8 +3,9 @@
 A change that the store's thread has begun and then hangs in (a dead disk) is in doubt: it must be waited for,
 by whoever holds the lease, the slot and the peer that go with it. Whoever asked need not wait as long. So
 the door lets each change run as a task of its own and gives it ANSWER_SECONDS; then the answer is
-`StorageUnavailable`, and the task goes on as after a client that hung up in the middle: when it is decided
-after all, a session that nobody knows of is ended (creating.py).
+`StorageUnavailable`, which says nothing of what becomes of it, and the task goes on as after a client that
+hung up in the middle: when it is decided after all, a session that nobody knows of is ended (creating.py), a
+token revoked (tokens.py); an end or a revocation is done, and may be asked for again.
 
 The store's own patience with what it has not begun (store/writer.py) is shorter, so that everything that can
 be taken back is, before anybody is told.

@@ -11,22 +11,27 @@ that does not work, and the next start replaces it, instead of a token that work
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import trio
 from sqlalchemy import Connection
 
 from appliance.control import ending, names
-from appliance.control.errors import BadAmount, StorageUnavailable, TokenNotFound
+from appliance.control.errors import BadAmount, Refused, StorageUnavailable, TokenNotFound
 from appliance.control.state import AccountState, State, secret_hash
 from appliance.control.views import NewToken, OperatorToken, TokenView, moment
 from appliance.core.accounting import MOST_PREPAID_BYTES, Windows
 from appliance.errors import StateError
+from appliance.log import event
 from appliance.store import accounts, tokens
 from appliance.store.state_dir import write_secret
 from appliance.store.tokens import TokenRow
 from appliance.store.writer import StoreFailed
+
+logger = logging.getLogger("sallyport.control")
 
 TIER: Final = "paid"
 PREPAID_TIER: Final = "free"
@@ -40,11 +45,17 @@ def authenticate(state: State, secret: str) -> AccountState | None:
 
 
 async def create(state: State, prepaid_bytes: int | None = None) -> NewToken:
-    """A new account with a token. Raises `BadAmount`."""
+    """A new account with a token. Raises `BadAmount`. Whoever has left never saw it: then it is revoked."""
     if prepaid_bytes is not None and not 1 <= prepaid_bytes <= MOST_PREPAID_BYTES:
         raise BadAmount(f"bytes must be a whole number from 1 to {MOST_PREPAID_BYTES}")
     new = NewToken(names.token_id(), names.token_secret())
     await _record(state, new, prepaid_bytes)
+    try:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    except trio.Cancelled:
+        with trio.CancelScope(shield=True):
+            await _revoke_quietly(state, new.id)
+        raise
     return new
 
 
@@ -87,6 +98,13 @@ async def ensure_operator_token(state: State, state_dir: Path) -> OperatorToken:
         raise StateError(f"the operator token {path} cannot be read or written: {error}") from error
     await _record(state, new)
     return OperatorToken(created=True, path=str(path), token=new.token)
+
+
+async def _revoke_quietly(state: State, token_id: str) -> None:
+    try:
+        await revoke(state, token_id)
+    except Refused as error:
+        event(logger, logging.ERROR, "a token nobody has stays valid", token=token_id, error=error)
 
 
 async def _record(state: State, new: NewToken, prepaid_bytes: int | None = None) -> None:

@@ -115,7 +115,7 @@ async def test_refusals_are_lines_for_a_person(tmp_path):
             assert str(refused.value) == words
             assert refused.value.exit_code == 1
         execute(node, "CREATE TRIGGER full BEFORE INSERT ON tokens BEGIN SELECT RAISE(ABORT, 'full'); END")
-        with pytest.raises(UserError, match="database did not take"):
+        with pytest.raises(UserError, match="it may still be done: ask again"):
             await ask(node, "token_create")
         session, _, _ = await node.create(await account_of(node), key(1))
         node.plane.fail_remove = [OSError("stuck")]

@@ -62,6 +62,23 @@ async def test_a_create_in_doubt_is_refused_in_time_and_ended_when_it_was_made_a
         nursery.cancel_scope.cancel()
 
 
+async def test_a_token_in_doubt_is_revoked_when_it_was_made_after_all(tmp_path, short, monkeypatch):
+    async with Exit(tmp_path) as node, trio.open_nursery() as nursery:
+        nursery.start_soon(node.control.run)
+        await trio.testing.wait_all_tasks_blocked()
+        held = Held(node, monkeypatch)
+        with trio.fail_after(5), pytest.raises(StorageUnavailable):
+            await node.control.create_token(1_000_000)
+        assert await node.control.list_tokens() == []
+        held.go.set()
+        with trio.fail_after(5):
+            while not any(view.revoked for view in await node.control.list_tokens()):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        assert [view.revoked for view in await node.control.list_tokens()] == [True]
+        assert execute(node, "SELECT count(*) FROM tokens WHERE revoked_at_ns IS NOT NULL") == [(1,)]
+        nursery.cancel_scope.cancel()
+
+
 async def test_an_end_in_doubt_is_refused_in_time_and_done_when_the_store_is_back(
     tmp_path, short, monkeypatch
 ):
