@@ -33,12 +33,12 @@ def test_a_refused_message_is_no_measurement() -> None:
         responder.answer()
 
 
-def test_a_sample_is_the_best_slice_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_is_the_median_slice_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handshake, "SLICES", 3)
     responder, mathematics = Responder(0), Mathematics()
-    values = iter([10.0, 100.0, 30.0, 300.0, 20.0, 200.0])
+    values = iter([10.0, 100.0, 20.0, 300.0, 90.0, 200.0])
     monkeypatch.setattr(handshake, "per_second", lambda answer: next(values))
-    assert handshake.sample(responder, mathematics) == (30.0, 300.0)
+    assert handshake.sample(responder, mathematics) == (20.0, 200.0)
 
 
 def test_the_mathematics_run() -> None:
