@@ -76,7 +76,8 @@ def _entries(netlink: Netlink, address: Address) -> list[dict[int, bytes]]:
         if refusal.errno not in _NO_FILTER:
             raise
         messages = netlink.dump(_GET, _NFGENMSG[address.version])
-    return [_parse(message) for message in messages]
+    # Where the kernel did not filter, the table is everybody's: taking every entry apart would take seconds.
+    return [_parse(message) for message in messages if address.packed in message.body]
 
 
 def _parse(message: Message) -> dict[int, bytes]:

@@ -25,6 +25,7 @@ import trio
 
 from appliance.core.exitplan import (
     TABLE_FAMILY,
+    Address,
     ExitPlan,
     Policy,
     forwarding_sysctl,
@@ -175,10 +176,17 @@ class ExitNetwork:
             raise first
 
     async def forget(self, address: IPv4Address) -> None:
-        """Delete the connection tracking entries of a client's addresses."""
-        await trio.to_thread.run_sync(conntrack.forget, address)
+        """Delete the connection tracking entries of a client's addresses. Whoever stops waiting leaves a
+        thread that finishes it, while the address rests (core/leases.py)."""
+        addresses: list[Address] = [address]
         if self._plan is not None and self._plan.forwards_v6 and self._plan.prefix_v6 is not None:
-            await trio.to_thread.run_sync(conntrack.forget, address_in(self._plan.prefix_v6, address))
+            addresses.append(address_in(self._plan.prefix_v6, address))
+
+        def forget() -> None:
+            for one in addresses:
+                conntrack.forget(one)
+
+        await trio.to_thread.run_sync(forget, abandon_on_cancel=True)
 
     @property
     def ipv6(self) -> str:

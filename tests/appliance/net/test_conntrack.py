@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from appliance.core.exitplan import Policy
 from appliance.core.ula import address_in, tunnel_prefix
 from appliance.net import conntrack
-from appliance.net.netlink import attribute
+from appliance.net.netlink import Message, Netlink, attribute
 from tests.appliance.net.lab import CLIENT_ADDRESSES, OUTSIDE_ADDRESS, Lab, connect, lab, listen, udp
 
 FIRST, SECOND = (IPv4Address(address) for address in CLIENT_ADDRESSES)
@@ -69,6 +70,26 @@ def test_an_entry_without_a_source_is_nobodys():
     addresses = attribute(1, attribute(3, bytes(16)))
     assert conntrack._source({1: addresses}) == IPv6Address("::")
     assert conntrack._source({1: attribute(1, attribute(1, FIRST.packed))}) == FIRST
+
+
+def test_entries_of_others_are_not_taken_apart(monkeypatch: pytest.MonkeyPatch):
+    """Where the kernel filters nothing, a whole table comes."""
+
+    def entry(source: IPv4Address | IPv6Address) -> Message:
+        kind = 1 if source.version == 4 else 3
+        return Message(256, bytes(4) + attribute(1, attribute(1, attribute(kind, source.packed))))
+
+    class Table:
+        def dump(self, kind: int, payload: bytes) -> list[Message]:
+            return [*map(entry, others), entry(wanted)]
+
+    wanted, taken_apart = IPv6Address("fd00::2"), []
+    others = [IPv6Address(f"fd00::1:{number:x}") for number in range(1, 100)]
+    parse = conntrack._parse
+    monkeypatch.setattr(conntrack, "_parse", lambda one: taken_apart.append(one) or parse(one))
+    found = conntrack._entries(cast(Netlink, Table()), wanted)
+    assert [conntrack._source(one) for one in found] == [wanted]
+    assert len(taken_apart) == 1
 
 
 def test_a_kernel_without_it_is_no_failure_and_is_said_once(
