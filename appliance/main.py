@@ -12,6 +12,7 @@ operator socket are started again with back-off (`supervise.py`). docs/operating
 from __future__ import annotations
 
 import base64
+import gc
 import logging
 import os
 import sys
@@ -248,6 +249,9 @@ class _Exit:
                 serve_operator = partial(operator.serve, control, config.state_dir, inside)
                 vital.start_soon(keep_running, "operator", serve_operator)
                 vital.start_soon(self._serve_api, control)
+                # What the start made stays to the end: no collection looks at it again while requests wait.
+                gc.collect()
+                gc.freeze()
                 await self._announce(control, device)
                 self._ready = True
                 vital.start_soon(feed_watchdog, device)
