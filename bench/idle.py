@@ -30,13 +30,27 @@ SWITCHES = re.compile(r"^voluntary_ctxt_switches:\s+(\d+)$", re.MULTILINE)
 REST_SECONDS = 25
 
 
-def wake_ups(pid: int) -> int:
-    """How often threads of a process gave the processor away by themselves, and so had to be woken."""
+def wake_ups(pid: int) -> dict[int, int]:
+    """How often each thread of a process gave the processor away by itself, and so had to be woken."""
     try:
-        texts = [(thread / "status").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
+        texts = {
+            int(thread.name): (thread / "status").read_text()
+            for thread in Path(f"/proc/{pid}/task").iterdir()
+        }
     except OSError as error:
         raise LabError(f"process {pid} or one of its threads is gone: {error.strerror}") from None
-    return sum(int(match[1]) for text in texts if (match := SWITCHES.search(text)))
+    return {thread: int(match[1]) for thread, text in texts.items() if (match := SWITCHES.search(text))}
+
+
+def woken(before: dict[int, int], after: dict[int, int]) -> int:
+    """How often between the two. A thread that came or went in between ran: that is once, and all it had."""
+    found = 0
+    for thread in before.keys() | after.keys():
+        if thread in before and thread in after:
+            found += after[thread] - before[thread]
+        else:
+            found += 1 + after.get(thread, 0)
+    return found
 
 
 def _quiet(interface: Interface) -> None:
@@ -91,7 +105,8 @@ def measure(ours: Path, peer: Path, seconds: int, say: Say) -> list[Row]:
         time.sleep(seconds)
         after = {name: [wake_ups(pid) for pid in pids] for name, pids in watched.items()}
     found = {
-        name: tuple(float(b - a) for a, b in zip(before[name], after[name], strict=True)) for name in watched
+        name: tuple(float(woken(a, b)) for a, b in zip(before[name], after[name], strict=True))
+        for name in watched
     }
     say(
         ", ".join(

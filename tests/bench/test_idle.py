@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench import idle
-from bench.idle import pids_of, used_pair, wake_ups
+from bench.idle import pids_of, used_pair, wake_ups, woken
 from bench.lab import Lab
 from bench.process import LabError
 
@@ -23,7 +23,7 @@ def test_every_sleep_is_a_wake_up() -> None:
     before = wake_ups(os.getpid())
     for _ in range(10):
         time.sleep(0.002)
-    assert wake_ups(os.getpid()) - before >= 10
+    assert woken(before, wake_ups(os.getpid())) >= 10
 
 
 def test_sleeps_of_other_threads_count() -> None:
@@ -39,9 +39,15 @@ def test_sleeps_of_other_threads_count() -> None:
     before = wake_ups(os.getpid())
     thread.start()
     done.wait()
-    assert wake_ups(os.getpid()) - before >= 20
+    assert woken(before, wake_ups(os.getpid())) >= 20
     rest.set()
     thread.join()
+
+
+def test_threads_that_come_or_go_never_take_wake_ups_away() -> None:
+    assert woken({1: 5, 2: 900}, {1: 7}) == 3
+    assert woken({1: 5}, {1: 5, 3: 4}) == 5
+    assert woken({1: 5, 2: 6}, {1: 5, 2: 6}) == 0
 
 
 def test_a_process_that_waits_has_none() -> None:
@@ -69,9 +75,9 @@ def test_a_tunnel_in_use_wakes_both_programs(monkeypatch: pytest.MonkeyPatch) ->
         road = used_pair(lab, OURS)
         before = [wake_ups(pid) for pid in pids_of(road)]
         road.client.run("ping", "-n", "-c", "5", "-i", "0.1", road.address)
-        woken = [wake_ups(pid) - count for pid, count in zip(pids_of(road), before, strict=True)]
-        assert len(woken) == 2
-        assert all(count >= 5 for count in woken)
+        counts = [woken(then, wake_ups(pid)) for pid, then in zip(pids_of(road), before, strict=True)]
+        assert len(counts) == 2
+        assert all(count >= 5 for count in counts)
 
 
 @pytest.mark.netns
