@@ -26,6 +26,7 @@ from pathlib import Path
 from bench import aead, iperf, nocipher
 from bench.iperf import Load
 from bench.lab import Lab
+from bench.process import LabError
 from bench.registry import Bench, Say, whole_number
 from bench.roads import BUILDERS, Road
 from bench.rows import Row
@@ -86,11 +87,18 @@ def _busy_now() -> float:
 def cost(road: Road, watched: list[Interface], load: Load, seconds: int) -> Cost:
     """One run over a road."""
     pids = [interface.process.pid for interface in watched]
-    machine, before = _busy_now(), [process_seconds(pid) for pid in pids]
-    report = iperf.run(road.client, road.server, road.address, load, seconds)
-    spent = sum(process_seconds(pid) - then for pid, then in zip(pids, before, strict=True))
+    clocks: list[list[float]] = []  # of the machine and of each daemon: before each try, and at the end
+
+    def read() -> None:
+        clocks.append([_busy_now(), *(process_seconds(pid) for pid in pids)])
+
+    report = iperf.run(road.client, road.server, road.address, load, seconds, read)
+    read()
+    machine, *daemons = (now - then for then, now in zip(*clocks[-2:], strict=True))
     gigabytes = iperf.received_bytes(report) / 1e9
-    return Cost(spent / gigabytes, (_busy_now() - machine) / gigabytes)
+    if not gigabytes:
+        raise LabError(f"nothing arrived at {road.address}")
+    return Cost(sum(daemons) / gigabytes, machine / gigabytes)
 
 
 def _ends(road: Road, *names: str) -> list[Interface]:

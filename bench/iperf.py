@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,12 +77,24 @@ def measure(client: Host, server: Server, address: str, load: Load, seconds: int
     return figure(run(client, server, address, load, seconds), load)
 
 
-def run(client: Host, server: Server, address: str, load: Load, seconds: int) -> dict[str, Any]:
-    """The report of one run; tried twice: a lost control packet spoils a run."""
+def run(
+    client: Host,
+    server: Server,
+    address: str,
+    load: Load,
+    seconds: int,
+    before_try: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """The report of one run; tried twice: a lost control packet spoils a run.
+
+    `before_try` is called before each try: who reads clocks wants those of the one that is reported.
+    """
+    before_try()
     try:
         return _run(client, address, load, seconds)
     except LabError:
         server.restart()
+        before_try()
         return _run(client, address, load, seconds)
 
 

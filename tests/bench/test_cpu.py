@@ -48,13 +48,17 @@ def test_busy_is_everything_but_idle_and_waiting():
 
 
 def test_cost_is_the_watched_daemons_time_over_the_text_that_arrived(monkeypatch):
-    clock = iter([10.0, 20.0, 11.0, 22.0])
-    busy = iter([100.0, 108.0])
+    clock = iter([2.0, 3.0, 10.0, 20.0, 11.0, 22.0])
+    busy = iter([50.0, 100.0, 108.0])
     monkeypatch.setattr(cpu, "process_seconds", lambda pid: next(clock))
     monkeypatch.setattr(cpu, "_busy_now", lambda: next(busy))
-    monkeypatch.setattr(
-        iperf, "run", lambda *_: {"end": {"sum_received": {"bytes": 2_000_000_000, "seconds": 9}}}
-    )
+
+    def run(client, server, address, load, seconds, before_try):
+        before_try()  # a spoilt try, whose time is nobody's
+        before_try()
+        return {"end": {"sum_received": {"bytes": 2_000_000_000, "seconds": 9}}}
+
+    monkeypatch.setattr(iperf, "run", run)
 
     class End:
         class process:
