@@ -134,7 +134,9 @@ def measure_here(path: str, runs: int, say: Say) -> dict[str, list[tuple[float, 
 
 def measure_elsewhere(path: str, runs: int) -> dict[str, list[tuple[float, float]]]:
     """The same in a process of its own, with libcrypto held to what the path may use. Empty: not here."""
-    environment = {**os.environ, "OPENSSL_ia32cap": NO_AVX512} if path == "avx2" else dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if name != "OPENSSL_ia32cap"}
+    if path == "avx2":
+        environment["OPENSSL_ia32cap"] = NO_AVX512
     words = [sys.executable, "-m", "bench.aead", path, str(runs)]
     try:  # its progress goes where ours goes
         done = subprocess.run(words, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
