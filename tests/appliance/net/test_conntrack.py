@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import threading
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import cast
 
 import pytest
+import trio
 
 from appliance.core.exitplan import Policy
 from appliance.core.ula import address_in, tunnel_prefix
 from appliance.net import conntrack
+from appliance.net.exit import ExitNetwork
 from appliance.net.netlink import Message, Netlink, attribute
 from tests.appliance.net.lab import CLIENT_ADDRESSES, OUTSIDE_ADDRESS, Lab, connect, lab, listen, udp
 
@@ -63,6 +66,26 @@ def test_ipv6_is_forgotten_by_its_own_address(tmp_path: Path):
         assert place.exit.inside(lambda: conntrack.forget(FIRST)) == 0
         assert place.exit.inside(lambda: conntrack.forget(mine)) == 1
         assert place.exit.inside(lambda: conntrack.forget(mine)) == 0
+
+
+async def test_who_asks_to_forget_need_not_wait_for_a_table_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    go, done = threading.Event(), threading.Event()
+
+    def slow(address: IPv4Address) -> int:
+        go.wait(20)
+        done.set()
+        return 0
+
+    monkeypatch.setattr(conntrack, "forget", slow)
+    network = ExitNetwork(interface="sally0", state_dir=tmp_path)
+    with trio.move_on_after(0.05) as limit:
+        await network.forget(IPv4Address("10.101.0.2"))
+    assert limit.cancelled_caught
+    assert not done.is_set()
+    go.set()
+    assert done.wait(20)
 
 
 def test_an_entry_without_a_source_is_nobodys():

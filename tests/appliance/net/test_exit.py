@@ -13,10 +13,9 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
-import trio
 
 from appliance.errors import InUseError, UsageError
-from appliance.net import conntrack, nftables
+from appliance.net import nftables
 from appliance.net.egress import Egress
 from appliance.net.exit import ExitFacts, ExitNetwork
 from tests.appliance.net.lab import (
@@ -46,26 +45,6 @@ def packets(place: Lab, chain: str) -> int:
     """How many packets the counted rules of one chain of ours have seen."""
     listed = place.exit.run("nft", "list", "chain", "inet", "sallyport_sally0", chain).split()
     return sum(int(listed[at + 1]) for at, word in enumerate(listed) if word == "packets")
-
-
-async def test_who_asks_to_forget_need_not_wait_for_a_table_that_hangs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    go, done = threading.Event(), threading.Event()
-
-    def slow(address: IPv4Address) -> int:
-        go.wait(20)
-        done.set()
-        return 0
-
-    monkeypatch.setattr(conntrack, "forget", slow)
-    network = ExitNetwork(interface="sally0", state_dir=tmp_path)
-    with trio.move_on_after(0.05) as limit:
-        await network.forget(IPv4Address("10.101.0.2"))
-    assert limit.cancelled_caught
-    assert not done.is_set()
-    go.set()
-    assert done.wait(20)
 
 
 def test_mtu_follows_the_egress():
