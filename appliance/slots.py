@@ -11,9 +11,10 @@ it; `free` clears the magic word, and is called only after the commit that settl
 Words are read through a memoryview of 64-bit items, one aligned load each: never torn, no lock.
 
 The header remembers the boot. A file from another boot (a /run that is no tmpfs) may be older than the
-ledger; its counters are still true, but a session must not go on counting on them (`same_boot`). Within
-one boot a slot also tells when its session began and ends on the boot clock, so that not even a restart makes
-it follow the steps of the wall clock.
+ledger; its counters are still true, but a session must not go on counting on them (`same_boot`). It stays
+one of another boot until a start has taken up all that is in it (`note_boot`), however often one dies
+before. Within one boot a slot also tells when its session began and ends on the boot clock, so that not even
+a restart makes it follow the steps of the wall clock.
 
 `control` decides what is bound and settled; nobody else writes here.
 """
@@ -111,9 +112,7 @@ class SlotFile:
         self._memory = memory
         self._words = memoryview(memory).cast("Q")
         self.count = int(self._words[_H_COUNT])
-        boot = _boot_words()
-        self.same_boot = tuple(self._words[_H_BOOT : _H_BOOT + 2]) == boot
-        self._words[_H_BOOT], self._words[_H_BOOT + 1] = boot
+        self.same_boot = tuple(self._words[_H_BOOT : _H_BOOT + 2]) == _boot_words()
         self._bound: dict[int, Slot] = {}
         self._free: deque[int] = deque()
         for index in range(self.count):
@@ -134,6 +133,11 @@ class SlotFile:
                 os.close(fd)
         except OSError as error:
             raise StateError(f"the counter file {path} cannot be used: {error.strerror}") from error
+
+    def note_boot(self) -> None:
+        """Everything that an earlier boot left is taken up: from now on the file is of this one."""
+        self._words[_H_BOOT], self._words[_H_BOOT + 1] = _boot_words()
+        self.same_boot = True
 
     def close(self) -> None:
         """Let go of the mapping; a data plane that still holds a slot keeps it alive until it lets go too."""

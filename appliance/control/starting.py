@@ -73,6 +73,7 @@ async def start(state: State, *, serve: bool) -> None:
     if serve:
         for session in list(state.live.values()):
             await _serve(state, session)
+    state.slots.note_boot()  # last: a start that dies before this leaves it to the next one to see the reboot
 
 
 def _settle_and_load(connection: Connection, slots: list[Slot], now_ns: int, key: bytes | None) -> _Rows:

@@ -127,15 +127,18 @@ def test_a_file_that_was_cut_begins_anew(tmp_path):
     file.close()
 
 
-def test_another_boot_is_noticed_once(tmp_path):
+def test_another_boot_is_noticed_until_it_is_noted(tmp_path):
     path = tmp_path / "slots"
     SlotFile.open(path, 2).close()
     content = bytearray(path.read_bytes())
     content[33] ^= 255
     path.write_bytes(content)
-    for same in (False, True):
+    for same, note in ((False, False), (False, True), (True, False)):
         file = SlotFile.open(path, 2)
         assert file.same_boot is same
+        if note:
+            file.note_boot()
+            assert file.same_boot
         file.close()
 
 

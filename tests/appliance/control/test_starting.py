@@ -14,6 +14,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from appliance.control import starting
 from appliance.control.errors import PeerApplyFailed
 from appliance.control.views import Account
 from appliance.errors import StateError
@@ -88,6 +89,33 @@ async def test_counters_of_another_boot_are_charged_but_not_used_on(tmp_path):
         assert slot.generation == 2
         node.plane.count(key(1), 1, 1)
         assert (await node.control.session(account, session)).bytes_in == 101
+
+
+@pytest.mark.parametrize("place", ["_settle_and_load", "_take_up", "_serve"])
+async def test_a_start_after_a_reboot_that_dies_leaves_the_reboot_to_the_next(tmp_path, monkeypatch, place):
+    def die(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("power went out again")
+
+    async with Exit(tmp_path) as node:
+        account = await node.account()
+        session, _, _ = await node.create(account, key(1))
+        node.plane.count(key(1), 100, 10)
+        node.pass_time(DAY_SECONDS)
+    node = node.again()
+    node.reboot()
+    with monkeypatch.context() as dying:
+        dying.setattr(starting, place, die)
+        with pytest.raises(RuntimeError):
+            await node.start()
+    async with node.again() as node:
+        (slot,) = node.slots.bound()
+        assert slot.generation > 1
+        began_ns, _ = slot.life_ns()
+        assert began_ns < 0  # before this boot, as its clock has it
+        node.plane.count(key(1), 1, 1)
+        view = await node.control.session(account, session)
+        assert (view.bytes_in, view.bytes_out) == (101, 11)
+        assert node.slots.same_boot
 
 
 async def test_slots_of_nobody_are_freed(tmp_path):
