@@ -41,7 +41,7 @@ def survive(deaths, kinds, say, near_ticks=0.0):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_two_hundred_deaths(capsys):
     def say(line):
         with capsys.disabled():
