@@ -16,7 +16,7 @@ struct sp_aead_ops {
     void (*seal)(void *state, struct sp_aead_job *jobs, size_t n);
     void (*open)(void *state, struct sp_aead_job *jobs, size_t n);
     void (*forget)(void *state); /* the keys that it keeps from one batch to the next; NULL: it keeps none */
-    int (*yields)(const struct sp_aead_job *jobs, size_t n); /* to libcrypto, for this batch; NULL: never */
+    int (*yields)(const struct sp_aead_job *jobs, size_t n); /* to libcrypto, to seal this batch; NULL: never */
 };
 
 extern const struct sp_aead_ops sp_aead_avx512;

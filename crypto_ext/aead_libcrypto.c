@@ -6,7 +6,8 @@
  * most of a small packet's cost as a burst mostly belongs to one peer. The copy of the key that this
  * needs is wiped when the sp_aead is freed.
  *
- * EVP decrypts before it can verify, so after a wrong tag the output is zeroed. An operation that
+ * EVP decrypts before it can verify: of all paths this one alone writes where the tag is wrong, also in place, and
+ * zeroes the output afterwards. To verify first would mean to decrypt twice. An operation that
  * fails inside libcrypto (no memory) zeroes its output likewise: the peer then drops the datagram,
  * and no plaintext leaves. */
 #define _DEFAULT_SOURCE /* endian.h */

@@ -10,7 +10,7 @@ static void vector_open(void *state, struct sp_aead_job *jobs, size_t n) { sp_ba
 enum { LONG_BYTES = 4096, MIDDLING_BYTES = 1024 };
 
 /* AVX2 lives from packets that are computed side by side: a long one that comes alone is better off with libcrypto, and
- * where that has wider vectors than we use here, so is a middling one. Measured. */
+ * where that has wider vectors than we use here, so is a middling one. Measured. That is for sealing: libcrypto opens before it has verified. */
 static int avx2_yields(const struct sp_aead_job *jobs, size_t n)
 {
     return n == 1 && jobs[0].len >= (sp_cpu_has_avx512f() ? MIDDLING_BYTES : LONG_BYTES);

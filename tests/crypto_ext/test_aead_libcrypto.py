@@ -98,7 +98,7 @@ def test_forgetting_replaces_the_key_in_both_contexts():
     lib.sp_aead_free(aead)
 
 
-def test_auto_lets_libcrypto_have_a_long_packet_alone_and_forgets_their_keys_too():
+def test_auto_lets_libcrypto_seal_a_long_packet_alone_and_forgets_their_keys_too():
     ffi, lib = faulty()
     aead = lib.sp_aead_new(b"auto")
     if ffi.string(lib.sp_aead_path(aead)) == b"avx2":
@@ -107,6 +107,11 @@ def test_auto_lets_libcrypto_have_a_long_packet_alone_and_forgets_their_keys_too
             lib.leaf_keyings = 0
             batches.run(leaf.Leaf(ffi, lib), aead, messages, seal=True, in_place=False)
             assert lib.leaf_keyings == keyings
+        lib.leaf_keyings = 0
+        other = Message(bytes([8]) * 32, 1, bytes(9000))
+        wire = other._replace(text=batches.sealed(other))
+        assert batches.run(leaf.Leaf(ffi, lib), aead, [wire], seal=False, in_place=False) == [(1, other.text)]
+        assert lib.leaf_keyings == 0, "libcrypto opens before it has verified: it is not asked to"
         lib.sp_aead_forget(aead)
         batches.run(leaf.Leaf(ffi, lib), aead, [long], seal=True, in_place=False)
         assert lib.leaf_keyings == 3, "two to forget, one to know it again"
