@@ -126,7 +126,7 @@ static void seal_one(const struct sp_aead_job *job)
     stream_begin(&stream, job->key, job->counter);
     stream_group(&stream);
     memcpy(poly_key, stream.group, sizeof poly_key);
-    if (job->placed > 0)
+    if (job->placed > 0 && job->out != job->in) /* else all of it stands there already */
         memcpy(job->out + job->placed, job->in + job->placed, job->len - job->placed);
     stream_xor(&stream, job->out, job->placed > 0 ? job->out : job->in, job->len);
     sp_poly_portable(job->out + job->len, poly_key, job->out, job->len);
