@@ -7,44 +7,50 @@
 
 #ifdef SALLYPORT_FAULTS
 
+/* Set by a test while the pump's thread may be in the middle of a call: so every field is atomic, and a fault is
+ * disarmed (`times`) before its other fields change and armed when they have. A call that was let in before may still
+ * count itself off the fault that is being set; a test that counts sets its faults while nothing runs. */
 static struct {
-    int error;
-    int skip;
-    int times;
-    int hits;
+    _Atomic int error;
+    _Atomic int skip;
+    _Atomic int times;
+    _Atomic int hits;
 } faults[SP_FAULT_KINDS];
 
 void sp_fault_set(int kind, int error, int skip, int times)
 {
+    faults[kind].times = 0;
+    faults[kind].error = error;
     faults[kind].skip = skip;
-    faults[kind].times = times;
     faults[kind].hits = 0;
-    __atomic_store_n(&faults[kind].error, error, __ATOMIC_SEQ_CST);
+    faults[kind].times = times;
 }
 
-int sp_fault_hits(int kind)
-{
-    return faults[kind].hits;
-}
+int sp_fault_hits(int kind) { return faults[kind].hits; }
 
-/* 1 with errno set when this call shall fail. */
+/* 1 with errno set when this call shall fail. Calls of a kind come from one thread at a time. */
 static int fails(int kind)
 {
+    int error;
+
     if (faults[kind].times == 0)
         return 0;
     if (faults[kind].skip > 0) {
         faults[kind].skip--;
         return 0;
     }
+    error = faults[kind].error;
+    if (error == 0) /* being set anew */
+        return 0;
     if (faults[kind].times > 0)
         faults[kind].times--;
     faults[kind].hits++;
-    if (__atomic_load_n(&faults[kind].error, __ATOMIC_SEQ_CST) == SP_FAULT_HANGS) {
-        while (__atomic_load_n(&faults[kind].error, __ATOMIC_SEQ_CST) == SP_FAULT_HANGS)
+    if (error == SP_FAULT_HANGS) {
+        while (faults[kind].error == SP_FAULT_HANGS)
             usleep(10000);
         return 0;
     }
-    errno = faults[kind].error;
+    errno = error;
     return 1;
 }
 
