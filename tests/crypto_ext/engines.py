@@ -52,13 +52,13 @@ def runs_here(path: str) -> bool:
 HERE = [path for path in NEEDS if runs_here(path)]
 
 
-def load() -> leaf.Leaf:
-    return leaf.load(extra="leaf_engines.c", declare=DECLARE)
+def load(compiler: str = "") -> leaf.Leaf:
+    return leaf.load(extra="leaf_engines.c", declare=DECLARE, compiler=compiler)
 
 
-def macs(path: str, jobs: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+def macs(path: str, jobs: Sequence[tuple[bytes, bytes]], compiler: str = "") -> list[bytes]:
     """The tags of these (key, text), all in one queue. Texts end where their memory ends."""
-    ffi, lib = load()
+    ffi, lib = load(compiler)
     array = ffi.new("struct sp_mac[]", max(len(jobs), 1))
     kept: list[Any] = []
     for slot, (key, text) in zip(array, jobs, strict=False):

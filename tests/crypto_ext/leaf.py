@@ -30,6 +30,9 @@ INCLUDED = tuple(sorted(SOURCE.glob("*.h")))
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
+COMPILERS = ["", *filter(shutil.which, ["clang"])]  # "": the one that everything else is tested with
+
+
 class Leaf(NamedTuple):
     ffi: Any
     lib: Any

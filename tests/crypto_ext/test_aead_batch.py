@@ -22,8 +22,8 @@ def messages(lengths: list[int], noise: random.Random) -> list[Message]:
     return [Message(noise.choice(ring), noise.getrandbits(64), noise.randbytes(length)) for length in lengths]
 
 
-def through(path: str, batch: list[Message], *, seal: bool, in_place: bool):
-    found = leaf.load()
+def through(path: str, batch: list[Message], *, seal: bool, in_place: bool, compiler: str = ""):
+    found = leaf.load(compiler=compiler)
     aead = found.lib.sp_aead_new(path.encode())
     try:
         return batches.run(found, aead, batch, seal=seal, in_place=in_place, seed=len(batch))
@@ -41,9 +41,10 @@ MIXES = {
 }
 
 
+@pytest.mark.parametrize("compiler", leaf.COMPILERS)
 @pytest.mark.parametrize("mix", MIXES)
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 15, 16, 17, 33, 64, 255, 256, 257, 300])
-def test_all_paths_seal_and_open_alike(mix, count):
+def test_all_paths_seal_and_open_alike(mix, count, compiler):
     noise = random.Random(f"{mix} {count}")
     if mix == "with very long ones":
         count = min(count, 33)
@@ -58,8 +59,10 @@ def test_all_paths_seal_and_open_alike(mix, count):
         wire.append(batch[i]._replace(text=bytes(flipped)))
     for path in PATHS:
         in_place = noise.random() < 0.5
-        assert [out for _, out in through(path, batch, seal=True, in_place=in_place)] == expected, path
-        got = through(path, wire, seal=False, in_place=in_place)
+        assert [
+            out for _, out in through(path, batch, seal=True, in_place=in_place, compiler=compiler)
+        ] == expected, path
+        got = through(path, wire, seal=False, in_place=in_place, compiler=compiler)
         assert [ok for ok, _ in got] == [int(i not in forged) for i in range(count)], path
         for i, (ok, out) in enumerate(got):
             if ok:

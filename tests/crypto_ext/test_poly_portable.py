@@ -10,12 +10,18 @@ from tests.crypto_ext import leaf
 
 P = 2**130 - 5
 CLAMP = 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
-each_width = pytest.mark.parametrize("defines", [(), ("SP_NO_INT128",)], ids=["128-bit", "64-bit"])
+BUILDS = [(compiler, defines) for compiler in leaf.COMPILERS for defines in ((), ("SP_NO_INT128",))]
+each_build = pytest.mark.parametrize(
+    "build",
+    BUILDS,
+    ids=[f"{compiler} {'64' if defines else '128'}-bit".strip() for compiler, defines in BUILDS],
+)
 
 
-def ours(defines, key: bytes, message: bytes) -> bytes:
+def ours(build, key: bytes, message: bytes) -> bytes:
     declare = "void leaf_poly1305(uint8_t *tag, const uint8_t *key, const uint8_t *message, size_t blocks);"
-    ffi, lib = leaf.load(*defines, extra="leaf_poly.c", declare=declare)
+    compiler, defines = build
+    ffi, lib = leaf.load(*defines, compiler=compiler, extra="leaf_poly.c", declare=declare)
     tag = ffi.new("uint8_t[16]")
     lib.leaf_poly1305(tag, ffi.from_buffer(key), ffi.from_buffer(message), len(message) // 16)
     return bytes(tag)
@@ -50,16 +56,16 @@ RFC_8439_A3 = [
 ]  # fmt: skip
 
 
-@each_width
+@each_build
 @pytest.mark.parametrize(("r", "s", "message", "tag"), RFC_8439_A3)
-def test_rfc_8439_appendix_a3(defines, r, s, message, tag):
+def test_rfc_8439_appendix_a3(build, r, s, message, tag):
     key, data = bytes.fromhex(r + s), bytes.fromhex(message)
     assert dumb(key, data) == bytes.fromhex(tag), "the vector as written here is the RFC's"
-    assert ours(defines, key, data) == bytes.fromhex(tag)
+    assert ours(build, key, data) == bytes.fromhex(tag)
 
 
-@each_width
-def test_extreme_keys_and_blocks(defines):
+@each_build
+def test_extreme_keys_and_blocks(build):
     noise = random.Random(6)
     keys = [0, 1, 2, CLAMP, CLAMP - 4, 4 << 32, 0x0FFFFFFC << 96, noise.getrandbits(128), 2**128 - 1]
     sums = [0, 1, 2**64 - 1, 2**128 - 1, noise.getrandbits(128)]
@@ -69,11 +75,11 @@ def test_extreme_keys_and_blocks(defines):
             key = r.to_bytes(16, "little") + s.to_bytes(16, "little")
             for block in blocks:
                 for count in (0, 1, 2, 3, 64):
-                    assert ours(defines, key, block * count) == dumb(key, block * count), (key, block, count)
+                    assert ours(build, key, block * count) == dumb(key, block * count), (key, block, count)
 
 
-@each_width
-def test_accumulators_that_end_next_to_0_and_to_p(defines):
+@each_build
+def test_accumulators_that_end_next_to_0_and_to_p(build):
     """The final subtraction of p: for each wanted result the last block is solved for."""
     noise = random.Random(7)
     for wanted in [*range(8), *range(P - 8, P), 2**128 - 1, 2**128, 2**128 + 1, 2**129]:
@@ -87,5 +93,5 @@ def test_accumulators_that_end_next_to_0_and_to_p(defines):
             message = before + (last - 2**128).to_bytes(16, "little")
             assert accumulator(r, message) == wanted
             key = r.to_bytes(16, "little") + noise.randbytes(16)
-            assert ours(defines, key, message) == dumb(key, message), (wanted, key, message)
+            assert ours(build, key, message) == dumb(key, message), (wanted, key, message)
             found += 1
