@@ -30,6 +30,7 @@ from bench.process import LabError
 from bench.registry import Bench, Say, whole_number
 from bench.roads import BUILDERS, Road
 from bench.rows import Row
+from bench.tunnel import in_turns
 from bench.wireguard import TUNNEL_MTU, Interface
 
 WARM_UP_SECONDS = 1
@@ -122,7 +123,7 @@ def measure_daemons(ours: Path, peer: Path, runs: int, seconds: int, say: Say) -
         for number in range(runs):
             for item in MEASURES:
                 words = []
-                for name in ("ours", "peer"):
+                for name in in_turns(("ours", "peer"), number):
                     road = roads[item.topology, item.end, name]
                     found = cost(road, _ends(road, item.end), item.load, seconds)
                     samples.setdefault((item.name, name), []).append(found)
@@ -157,18 +158,23 @@ def measure_cipher(ours: Path, runs: int, seconds: int, say: Say) -> list[Row]:
     """Both ends ours, and both ends without cipher."""
     bare = nocipher.program(say)
     cipher = Cipher()
-    with_it, without, alone = [], [], []
+    with_it: list[float] = []
+    without: list[float] = []
+    alone: list[float] = []
+    samples = {"ours": with_it, "no cipher": without}
     with Lab() as lab:
-        roads = [BUILDERS["pair"](lab, program) for program in (ours, bare)]
-        for road in roads:
+        roads = {
+            name: BUILDERS["pair"](lab, program) for name, program in (("ours", ours), ("no cipher", bare))
+        }
+        for road in roads.values():
             road.measure(Load(), WARM_UP_SECONDS)
         for number in range(runs):
-            both = [cost(road, _ends(road, "near", "far"), Load(), seconds).daemons for road in roads]
-            with_it.append(both[0])
-            without.append(both[1])
+            for name in in_turns(tuple(roads), number):
+                road = roads[name]
+                samples[name].append(cost(road, _ends(road, "near", "far"), Load(), seconds).daemons)
             alone.append(cipher.sample())
             say(
-                f"{number + 1}/{runs} both ends: ours {both[0]:.2f}, no cipher {both[1]:.2f},"
+                f"{number + 1}/{runs} both ends: ours {with_it[-1]:.2f}, no cipher {without[-1]:.2f},"
                 f" sealing and opening alone {alone[-1]:.2f} {UNIT}"
             )
     added = tuple(one - other for one, other in zip(with_it, without, strict=True))

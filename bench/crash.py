@@ -155,7 +155,7 @@ def measure(runs: int, kills: int, say: Say) -> list[Row]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--kills", type=whole_number(1), default=3, help="kills in each run (default: 3)")
+    parser.add_argument("--kills", type=whole_number(1), default=2, help="kills in each run (default: 2)")
 
 
 BENCH = Bench(

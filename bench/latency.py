@@ -27,7 +27,7 @@ from bench.process import LabError
 from bench.registry import Bench, Say, whole_number
 from bench.roads import Road, build_pair
 from bench.rows import Row
-from bench.tunnel import WARM_UP_SECONDS, bare_rounds
+from bench.tunnel import WARM_UP_SECONDS, bare_rounds, in_turns
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERVAL_US = 2000
@@ -104,9 +104,10 @@ def measure_rounds(roads: dict[str, Road], runs: int, probes: int, say: Say) -> 
     for number in range(runs):
         for loaded in (False, True):
             words = []
-            for name, road in roads.items():
+            for name in in_turns(tuple(roads), number):
                 if name == "bare" and number not in bare:
                     continue
+                road = roads[name]
                 times, carried = under_load(road, probes) if loaded else (round_trips_us(road, probes), 0.0)
                 for item in MEASURES:
                     if item.loaded == loaded:

@@ -24,7 +24,7 @@ from bench.process import LabError, run, wait_for
 from bench.registry import Bench, Say, whole_number
 from bench.roads import Road, build_pair
 from bench.rows import Row
-from bench.tunnel import bare_rounds
+from bench.tunnel import bare_rounds, in_turns
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 5301
@@ -35,6 +35,7 @@ UNIT = "packets/s"
 LITTLE = 0.01  # of what was sent
 TRIALS = 6  # to find a rate at which no more than that is lost
 TRIAL_SECONDS = 0.5
+INFORMING_SECONDS = 0.5  # of a run that no gate judges
 BLAST = (sys.executable, "-m", "bench.blast")
 
 
@@ -132,11 +133,14 @@ def measure(ours: Path, peer: Path, runs: int, seconds: float, say: Say) -> list
         for number in range(runs):
             for size in SIZES_BYTES:
                 words = []
-                for name, road in roads.items():
+                for name in in_turns(tuple(roads), number):
                     if name == "bare" and number not in few:
                         continue
-                    search = name != "bare" and size in JUDGED_BYTES and number in few
-                    words.append(f"{name} {sample(road, size, seconds, found[size, name], search=search)}")
+                    judged = name != "bare" and size in JUDGED_BYTES
+                    long = seconds if judged else min(seconds, INFORMING_SECONDS)
+                    search = judged and number in few
+                    told = sample(roads[name], size, long, found[size, name], search=search)
+                    words.append(f"{name} {told}")
                 say(f"{number + 1}/{runs} {size} B: {', '.join(words)} {UNIT}")
     rows = []
     for size in SIZES_BYTES:
@@ -151,7 +155,9 @@ def measure(ours: Path, peer: Path, runs: int, seconds: float, say: Say) -> list
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=whole_number(1), default=1, help="length of a run (default: 1)")
+    parser.add_argument(
+        "--seconds", type=whole_number(1), default=1, help="length of a judged run (default: 1)"
+    )
 
 
 def _run(options: argparse.Namespace, say: Say) -> list[Row]:

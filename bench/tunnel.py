@@ -2,7 +2,7 @@
 
 Four roads are built for each topology (roads.py draws them), alike but for the program: ours, the peer,
 none (bare wires, which gives `limit`), and our pump without its cipher, which shows what is left to gain
-there. They stand side by side while one run after the other goes over them in turns (ours, peer, ours, peer
+there. They stand side by side while one run after the other goes over them in turns (ours, peer, peer, ours
 ...), so that whatever else the machine does hits all alike; the last two take their turn in a few rounds.
 """
 
@@ -21,6 +21,7 @@ from bench.roads import BUILDERS, Road
 from bench.rows import Row
 
 WARM_UP_SECONDS = 1
+INFORMING_SECONDS = 1  # of a run that no gate judges
 BARE_RUNS = 3  # first, middle and last round: enough for a limit and to see it drift
 UDP_BYTES = 1300
 
@@ -60,6 +61,12 @@ def bare_rounds(runs: int) -> frozenset[int]:
     return frozenset(round(i * (runs - 1) / max(count - 1, 1)) for i in range(count))
 
 
+def in_turns(names: Sequence[str], number: int) -> list[str]:
+    """The order of a round: ours and the peer, the first two, change places every other round."""
+    first, second, *others = names
+    return [second, first, *others] if number % 2 else [first, second, *others]
+
+
 def measure(
     topologies: Sequence[str], ours: Path, peer: Path, runs: int, seconds: int, say: Say
 ) -> list[Row]:
@@ -84,10 +91,12 @@ def _measure_rounds(
     for number in range(runs):
         for item in measures:
             words = []
-            for name, road in roads.items():
-                if name not in ("ours", "peer") and number not in few:
+            for name in in_turns(tuple(roads), number):
+                judged = name in ("ours", "peer")
+                if not judged and number not in few:
                     continue
-                value = road.measure(item.load, seconds)
+                short = min(seconds, INFORMING_SECONDS)
+                value = roads[name].measure(item.load, seconds if judged and item.gate else short)
                 samples[item.name, name].append(value)
                 words.append(f"{name} {value:,.{0 if value >= 1000 else 2}f}")
             say(f"{number + 1}/{runs} {item.name}: {', '.join(words)} {item.load.unit}")
@@ -103,7 +112,9 @@ def _measure_rounds(
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topology", choices=tuple(TOPOLOGIES), help="pair or exit (default: both)")
-    parser.add_argument("--seconds", type=whole_number(1), default=2, help="length of a run (default: 2)")
+    parser.add_argument(
+        "--seconds", type=whole_number(1), default=2, help="length of a judged run (default: 2)"
+    )
 
 
 def _run(options: argparse.Namespace, say: Say) -> list[Row]:

@@ -11,9 +11,11 @@ from tests.bench.stand_ins import FakeLab
 class FakeRoad:
     def __init__(self, name, log, value):
         self.name, self.log, self.value = name, log, value
+        self.lengths = set()
 
     def measure(self, load, seconds):
         self.log.append(self.name)
+        self.lengths.add((self.name, seconds))
         return self.value
 
 
@@ -45,13 +47,24 @@ def test_runs_are_interleaved_and_the_bare_wires_seen_first_middle_last():
     roads = {name: FakeRoad(name, log, value) for name, value in values.items()}
     said = []
     rows = tunnel._measure_rounds([Measure("m", Load(), 1.0, 2.0)], roads, 7, 1, said.append)
-    assert [name for name in log if name in ("ours", "peer")] == ["ours", "peer"] * 7
+    assert [name for name in log if name in ("ours", "peer")] == (["ours", "peer", "peer", "ours"] * 4)[:14]
     for name in ("bare", "no cipher"):
         assert [number for number, line in enumerate(said) if name in line] == [0, 3, 6]
     row, without = rows
     assert (row.ours, row.peer, row.limit) == ((6.0,) * 7, (3.0,) * 7, (9.0,) * 3)
     assert row.ratio == 2.0
     assert (without.name, without.ours, without.holds) == ("m, no cipher", (8.0,) * 3, None)
+
+
+def test_only_what_a_gate_judges_is_measured_for_long():
+    roads = {name: FakeRoad(name, [], 1.0) for name in ("ours", "peer", "bare")}
+    roads["no cipher"] = FakeRoad("no cipher", [], 1.0)
+    tunnel._measure_rounds([Measure("m", Load(), 1.0, 2.0)], roads, 1, 4, lambda line: None)
+    assert {length for road in roads.values() for length in road.lengths} == {
+        ("ours", 4), ("peer", 4), ("bare", 1), ("no cipher", 1),
+    }  # fmt: skip
+    tunnel._measure_rounds([Measure("m", Load())], {**roads, "ours": FakeRoad("ours", [], 1.0)}, 1, 4, print)
+    assert ("peer", 1) in roads["peer"].lengths
 
 
 def test_bare_rounds_of_few_runs():
