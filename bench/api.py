@@ -40,6 +40,7 @@ POOL: Final = "10.77.0.0/20"
 FULL_SPEED: Final = Load(streams=4, reverse=True)
 LOAD_AHEAD_SECONDS: Final = 1  # before the first request: TCP has found its speed
 LOAD_AT_MOST_SECONDS: Final = 600  # it is ended with the last request
+BARE_SECONDS: Final = 2  # of the socket that always answers the same
 CHECKED_AT_ONCE: Final = 5
 
 
@@ -66,6 +67,7 @@ class Samples:
             self._row("create idle p50", "ms"),
             Row("status idle", "requests/s", "higher", tuple(self.found["status idle"]),
                 limit=tuple(self.found["bare idle"]), bound=1500),
+            Row("carried beside them at full speed", "Gb/s", "higher", tuple(self.found["carried"])),
         ]  # fmt: skip
 
     def _row(
@@ -179,11 +181,14 @@ def at_full_speed(asked: Asked, seconds: int, samples: Samples) -> float:
         samples.add_latencies("create full speed", asked.creates(int(CREATES_PER_SECOND * seconds)))
         samples.add_latencies("status full speed", asked.statuses(int(STATUSES_PER_SECOND * seconds)))
         samples.add_latencies(
-            "bare full speed", asked.statuses(int(STATUSES_PER_SECOND * seconds), bare=True)
+            "bare full speed",
+            asked.statuses(int(STATUSES_PER_SECOND * min(seconds, BARE_SECONDS)), bare=True),
         )
         if load.poll() is not None:
             raise LabError(f"the load ended before the last request: {load.stdout[-300:]}")
-        return (asked.carried_bytes() - before) * 8 / (time.monotonic() - begin) / 1e9
+        carried = (asked.carried_bytes() - before) * 8 / (time.monotonic() - begin) / 1e9
+        samples.add("carried", iperf.enough(carried, "the download beside the API"))
+        return carried
     finally:
         load.close()
         asked.outside.restart()

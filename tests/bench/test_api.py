@@ -21,6 +21,7 @@ def test_rows_hold_one_percentile_of_each_run() -> None:
             samples.add_latencies(name, Outcome(5.0, times, []))
         samples.add("status idle", 2000.0)
         samples.add("bare idle", 20_000.0)
+        samples.add("carried", 2.5)
     rows = {row.name: row for row in samples.rows()}
     judged = {name: (row.better, row.bound, row.aim) for name, row in rows.items() if row.bound is not None}
     assert judged == {
@@ -32,6 +33,7 @@ def test_rows_hold_one_percentile_of_each_run() -> None:
     assert rows["create full speed p50"].ours == (1.0, 1.0, 1.0)
     assert rows["status full speed p99"].limit == (10.0, 30.0, 60.0)
     assert rows["status idle"].ours == (2000.0,) * 3
+    assert rows["carried beside them at full speed"].ours == (2.5,) * 3
     assert rows["status idle"].limit == (20_000.0,) * 3
     assert all(row.holds for row in rows.values() if row.bound is not None)
 
@@ -66,5 +68,6 @@ def test_a_run_beside_a_full_tunnel(asked: Asked) -> None:
         "status full speed p99",
         "bare full speed p99",
     }
+    assert len(samples.found["carried"]) == 1
     assert asked.as_many(1) > 0
     assert asked.as_many(1, bare=True) > 0
