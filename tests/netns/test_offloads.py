@@ -23,7 +23,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     while True:
         s.sendto(*s.recvfrom(65536))
 """
-# Datagrams of one size, sent back to back; prints those that come back whole, by number.
+# Datagrams of one size, sent back to back; prints the numbers of those that come back whole, in their order.
 BLAST = """
 import socket, sys
 count, size = int(sys.argv[3]), int(sys.argv[4])
@@ -33,7 +33,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     s.connect((sys.argv[1], int(sys.argv[2])))
     for data in sent:
         s.send(data)
-    print(*sorted(sent.index(s.recv(65536)) for _ in sent))
+    print(*(sent.index(s.recv(65536)) for _ in sent))
 """
 
 
@@ -59,7 +59,7 @@ class Pair:
         self.ends[1].up("10.7.0.2/24")
 
     def exchange(self):
-        """TCP both ways, and datagrams there and back, each of them and unharmed."""
+        """TCP both ways, and datagrams there and back: each of them, unharmed, in order."""
         left, right = self.ends[0].host, self.ends[1].host
         self.scene.serve(right, 8000, ADDRESS)
         url, curl = f"http://{ADDRESS}:8000", ("curl", "-sS", "--max-time", "20")
