@@ -14,6 +14,7 @@ gives rows without figures, whose `holds` is null.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import subprocess
@@ -105,6 +106,18 @@ class Batch:
         times = max(int(SLICE_SECONDS / one), 1)
         spent = self.repeat(operation, times, self.packets) - times * self._call_seconds
         return self.bytes * times / spent / 1e6
+
+
+def libcrypto_version() -> str:
+    """What libcrypto that our binding finds says that it is; "none" without one."""
+    for name in ("libcrypto.so.3", "libcrypto.so.1.1", "libcrypto.so"):  # in aead_libcrypto.c's order
+        try:
+            tell = ctypes.CDLL(name).OpenSSL_version
+        except (OSError, AttributeError):
+            continue
+        tell.restype = ctypes.c_char_p
+        return str(tell(0).decode())
+    return "none"
 
 
 def sample(ours: Batch, peer: Batch, operation: str) -> tuple[float, float]:

@@ -59,6 +59,9 @@ BENCHES: tuple[Bench, ...] = (
 )  # fmt: skip
 
 
+PAGE_RUNS = 7  # at least, for figures on the page
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse with one line for a mistake instead of a page."""
 
@@ -129,6 +132,8 @@ def parse(argv: Sequence[str]) -> tuple[Bench, argparse.Namespace]:
         top.error(str(error))
     own = parser(bench)
     options = own.parse_args(argv[1:])
+    if getattr(options, "page", False) and options.runs < PAGE_RUNS:
+        own.error(f"--page needs --runs {PAGE_RUNS} or more: what is on the page is quoted")
     if bench.compares:
         for side in ("ours", "peer"):
             found = shutil.which(getattr(options, side))
@@ -169,6 +174,8 @@ def machine(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         "python": platform.python_version(),
         "ours": ours,
         "peer": peer,
+        "libcrypto": aead.libcrypto_version(),
+        "runs": options.runs,
     }
 
 
@@ -203,12 +210,14 @@ def main(argv: Sequence[str]) -> int:
         print(rows.table(found), flush=True)
     if getattr(options, "page", False):
         try:
-            unexplained = page.write(report, page.DOCS)
+            remarks = page.write(report, page.DOCS)
         except (OSError, ValueError) as error:
             _say(f"the page was not written: {error}")
             return 1
-        for name in unexplained:
-            _say(f"docs/performance.md does not explain: {name}")
+        for remark in remarks:
+            _say(f"docs/performance.md: {remark}")
+        for name in page.missing_benches(report, [each.name for each in BENCHES]):
+            _say(f"docs/performance.md: no rows of {name}")
     if options.check:
         for line in rows.complaints(found):
             _say(line)

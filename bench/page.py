@@ -9,6 +9,7 @@ not hold are named at the end, for each must be explained in the last section of
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from itertools import groupby
@@ -43,7 +44,9 @@ def block(report: Report) -> str:
     judged = sum(row["holds"] is not None for row in rows)
     parts = [
         f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python"
-        f" {machine['python']}: {machine['ours']} against {machine['peer']}.",
+        f" {machine['python']}: {machine['ours']} against {machine['peer']}"
+        + "".join(f", {words}" for words in _details(machine))
+        + ".",
         f"Of {judged} gates {judged - len(failing)} hold"
         + (f". Not these: {'; '.join(failing)}." if failing else ": all.")
         + (f" Too noisy to judge: {'; '.join(noisy)}." if noisy else ""),
@@ -52,6 +55,12 @@ def block(report: Report) -> str:
     for bench, of_it in groupby(rows, key=lambda row: row["bench"]):
         parts.append(f"### {bench}\n\n{HEAD}\n" + "\n".join(line(row) for row in of_it))
     return "\n\n".join(parts)
+
+
+def _details(machine: Report) -> list[str]:
+    """What a record may have besides."""
+    libcrypto, runs = machine.get("libcrypto"), machine.get("runs")
+    return ([f"libcrypto is {libcrypto}"] if libcrypto else []) + ([f"{runs} runs"] if runs else [])
 
 
 def _drawn(report: Report) -> list[tuple[str, plot.Chart]]:
@@ -104,10 +113,33 @@ def rewritten(page: str, report: Report) -> str:
 
 
 def unexplained(page: str, report: Report) -> list[str]:
-    """Gates that do not hold and that the last section of the page does not name, as `bench: row`."""
+    """Gates without a good verdict that the last section of the page does not name, as `bench: row`."""
     words = page.partition(EXPLAINED)[2]
-    failing = [_name(row) for row in report["rows"] if row["holds"] is False]
-    return [name for name in failing if f"`{name}`" not in words]
+    owed = [_name(row) for row in report["rows"] if row["holds"] is False or too_noisy(row)]
+    return [name for name in owed if f"`{name}`" not in words]
+
+
+def stale(page: str, report: Report) -> list[str]:
+    """Rows named in the last section that now hold, or that the report does not have."""
+    owed = {_name(row) for row in report["rows"] if row["holds"] is False or too_noisy(row)}
+    benches = {row["bench"] for row in report["rows"]}
+    named = re.findall(r"`([^`]+)`", page.partition(EXPLAINED)[2])
+    return [
+        name for name in named if name.partition(": ")[0] in benches and ": " in name and name not in owed
+    ]
+
+
+def remarks(page: str, report: Report) -> list[str]:
+    """What people must still write or take away, a line each."""
+    return [f"not explained under {EXPLAINED!r}: {name}" for name in unexplained(page, report)] + [
+        f"explained under {EXPLAINED!r}, and no longer so: {name}" for name in stale(page, report)
+    ]
+
+
+def missing_benches(report: Report, benches: Sequence[str]) -> list[str]:
+    """Those of which the report has no row."""
+    there = {row["bench"] for row in report["rows"]}
+    return [name for name in benches if name not in there]
 
 
 def text_of(report: Report) -> str:
@@ -115,7 +147,7 @@ def text_of(report: Report) -> str:
 
 
 def write(report: Report, docs: Path) -> list[str]:
-    """All files of the page; gives the gates that it must still explain."""
+    """All files of the page; gives what people must still do to it."""
     page = docs / "performance.md"
     text = rewritten(page.read_text(), report)
     drawn = pictures(report)
@@ -123,7 +155,7 @@ def write(report: Report, docs: Path) -> list[str]:
         (docs / name).write_text(picture)
     (docs / "performance.json").write_text(text_of(report))
     page.write_text(text)
-    return unexplained(text, report)
+    return remarks(text, report)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -138,8 +170,8 @@ def main(argv: Sequence[str]) -> int:
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"bench.page: {argv[0]}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    for name in missing:
-        print(f"not explained under {EXPLAINED!r}: {name}", file=sys.stderr)
+    for remark in missing:
+        print(remark, file=sys.stderr)
     return 0
 
 

@@ -45,6 +45,10 @@ def test_a_path_that_is_not_there_is_a_value_error():
         Batch("rot13", Shape("one", (64,)))
 
 
+def test_libcrypto_says_which_it_is():
+    assert aead.libcrypto_version().startswith("OpenSSL ")
+
+
 def test_samples_are_taken_in_turns(monkeypatch):
     turns = []
 

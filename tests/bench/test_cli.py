@@ -40,6 +40,7 @@ def fake_measure(monkeypatch, ours):
         ["--json", "aead"],
         ["all", "--peer", "/nonexistent/wireguard", "--ours", "/bin/true"],
         ["aead", "--runs", "none"],
+        ["all", "--page", "--runs", "6", "--peer", "/bin/true", "--ours", "/bin/true"],
     ],
 )
 def test_usage_errors_are_one_line_and_2(words, capsys):
@@ -70,6 +71,7 @@ def test_check_exits_with_the_verdict_and_json_is_one_object(ours, code, monkeyp
     said = json.loads(capsys.readouterr().out)
     assert said["bench"] == "tunnel"
     assert said["machine"]["cores"] >= 1
+    assert said["machine"]["runs"] == 7
     assert len(said["rows"]) == 1
     assert cli.main(words) == 0
 
@@ -197,4 +199,5 @@ def test_all_makes_the_page_anew_when_asked(monkeypatch, capsys, tmp_path):
     assert cli.main([*words, "--page"]) == 1
     assert json.loads((tmp_path / "performance.json").read_text())["bench"] == "all"
     assert "pair tcp 1 stream" in (tmp_path / "performance.md").read_text()
-    assert "does not explain: tunnel: pair tcp 1 stream" in capsys.readouterr().err
+    assert "Gates that do not hold': tunnel: pair tcp 1 stream" in (err := capsys.readouterr().err)
+    assert "docs/performance.md: no rows of aead" in err
