@@ -101,7 +101,7 @@ def top_parser(benches: Sequence[Bench]) -> argparse.ArgumentParser:
 
 
 def parser(bench: Bench) -> argparse.ArgumentParser:
-    """The options of one bench."""
+    """The options of one bench. All take --peer and --topology, also where they mean nothing."""
     made = _Parser(prog=f"bench {bench.name}", description=bench.help[0].upper() + bench.help[1:] + ".")
     if bench.compares:
         made.add_argument(
@@ -111,7 +111,12 @@ def parser(bench: Bench) -> argparse.ArgumentParser:
             help="the program to compare with (default: wireguard-go on PATH)",
         )
         made.add_argument("--ours", metavar="PATH", default=str(OURS), help="ours (default: the checkout's)")
+    else:
+        made.add_argument("--peer", metavar="PATH", help=argparse.SUPPRESS)
     bench.add_options(made)
+    if not hasattr(made.parse_args([]), "topology"):
+        made.add_argument("--topology", choices=tuple(tunnel.TOPOLOGIES), help=argparse.SUPPRESS)
+        made.set_defaults(without_topology=True)
     made.add_argument("--runs", type=whole_number(1), default=7, help="runs for a figure (default: 7)")
     made.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     made.add_argument(
@@ -134,6 +139,12 @@ def parse(argv: Sequence[str]) -> tuple[Bench, argparse.Namespace]:
     options = own.parse_args(argv[1:])
     if getattr(options, "page", False) and options.runs < PAGE_RUNS:
         own.error(f"--page needs --runs {PAGE_RUNS} or more: what is on the page is quoted")
+    for name, meant in (
+        ("peer", bench.compares),
+        ("topology", not getattr(options, "without_topology", False)),
+    ):
+        if not meant and getattr(options, name) is not None:
+            _say(f"{bench.name} has no use for --{name}: ignored")
     if bench.compares:
         for side in ("ours", "peer"):
             found = shutil.which(getattr(options, side))

@@ -15,6 +15,7 @@ from dataclasses import replace
 from bench.process import LabError
 from bench.registry import Bench, Say
 from bench.rows import Row
+from bench.tunnel import TOPOLOGIES
 
 
 def defaults(bench: Bench, options: argparse.Namespace) -> argparse.Namespace:
@@ -60,6 +61,9 @@ def _not_measured(why: str, say: Say) -> Row:
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--page", action="store_true", help="make docs/performance.md of this checkout anew from the run"
+    )
+    parser.add_argument(
+        "--topology", choices=tuple(TOPOLOGIES), help="of tunnel: pair or exit (default: both)"
     )
 
 

@@ -36,7 +36,7 @@ def fake_measure(monkeypatch, ours):
         ["tunnel", "--seconds", "x"],
         ["tunnel", "--peer", "/nonexistent/wireguard", "--ours", "/bin/true"],
         ["tunnel", "--frobnicate"],
-        ["aead", "--topology", "pair"],
+        ["aead", "--topology", "star"],
         ["--json", "aead"],
         ["all", "--peer", "/nonexistent/wireguard", "--ours", "/bin/true"],
         ["aead", "--runs", "none"],
@@ -108,6 +108,22 @@ def test_the_cipher_s_bench_needs_no_root_and_answers_in_the_same_shape(ours, co
     assert said["bench"] == "aead"
     assert said["machine"]["peer"] == "libcrypto"
     assert said["rows"][0]["holds"] == {(): None}.get(ours, code == 0)
+
+
+def test_every_bench_takes_peer_and_topology_and_says_when_they_mean_nothing(monkeypatch, capsys):
+    for bench in cli.everything():
+        words = [bench.name, "--peer", "/bin/true", "--topology", "exit"]
+        if bench.compares:
+            words += ["--ours", "/bin/true"]
+        cli.parse(words)
+        said = capsys.readouterr().err.splitlines()
+        assert (f"bench: {bench.name} has no use for --peer: ignored" in said) is not bench.compares
+        ignored = f"bench: {bench.name} has no use for --topology: ignored" in said
+        assert ignored is (bench.name not in ("tunnel", "all"))
+    asked = fake_measure(monkeypatch, (2.0, 2.0))
+    monkeypatch.setattr(aead, "measure", lambda runs, say: [])
+    assert cli.main(["all", "--topology", "exit", "--ours", "/bin/true", "--peer", "/bin/true"]) == 0
+    assert asked[0][0] == ("exit",)
 
 
 def test_an_unknown_bench_is_told_the_nearest_or_all(capsys):
