@@ -2,7 +2,9 @@
 
 Python runs signal handlers in the main thread, between two of its own steps. Were Trio there, then a call
 into C that hangs, or a loop without an end, would make the process deaf to Ctrl-C and SIGTERM. So the
-main thread (`run_apart`) does nothing but wait: it hears a signal at any time and hands it on.
+main thread (`run_apart`) does nothing but wait: it hears a signal at any time and hands it on. It waits for a
+byte, which a signal writes too (signal.set_wakeup_fd): a wait for the thread itself would sleep through a
+signal that came a moment before it began.
 
 From the beginning of an end, by signal or because a vital part failed, the stop has ORDERLY_SECONDS.
 `LastResort` counts them in threads that nothing can hang. When they are over, it puts the host's network
@@ -15,6 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Final, Never
@@ -63,14 +66,34 @@ def run_apart(main: Callable[[trio.Event], Awaitable[None]], on_signal: Callable
             trio.run(body)
         except BaseException as failure:
             failures.append(failure)
+        finally:
+            over.set()
+            _nudge(wake)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, heard)
-    thread = threading.Thread(target=run, name="trio")
-    thread.start()
-    thread.join()
+    over = threading.Event()
+    woken, wake = socket.socketpair()
+    with woken, wake:
+        wake.setblocking(False)
+        before = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, heard)
+            thread = threading.Thread(target=run, name="trio")
+            thread.start()
+            while not over.is_set():
+                woken.recv(64)
+            thread.join()
+        finally:
+            signal.set_wakeup_fd(before)
     if failures:
         raise failures[0]
+
+
+def _nudge(wake: socket.socket) -> None:
+    try:
+        wake.send(b"\0")
+    except BlockingIOError:
+        pass  # full of signals: there is enough to wake up for
 
 
 class LastResort:
