@@ -101,7 +101,7 @@ class Crashes:
             client, made = scene.client(), self.running.create(token)
             client.up(made["wg_config"])
             # Windows that keep little in flight: what the kill loses is sent again, and billed again.
-            client.host.sysctl("net.ipv4.tcp_rmem", "'4096 65536 98304'")
+            client.keep_little_in_flight()
             client.host.start("curl", "-sS", "-o", "/dev/null", f"{WEB}/bytes/{ENDLESS_BYTES}")
             self.sessions[made["id"]] = client
         self.far_end = scene.outside.start(sys.executable, str(SCRIPT), str(PORT))

@@ -95,7 +95,7 @@ class Lives:
         for _ in range(2):
             client = self.scene.client()
             # Windows that keep little in flight; still many packets to a burst.
-            client.host.sysctl("net.ipv4.tcp_rmem", "'4096 65536 98304'")
+            client.keep_little_in_flight()
             client.host.sysctl("net.ipv4.tcp_wmem", "'4096 65536 98304'")
             self.streams.append(Stream(client))
         for stream in self.streams:

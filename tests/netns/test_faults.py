@@ -68,6 +68,7 @@ class Stage:
 
     def stream(self):
         """A download that goes on beside whatever happens."""
+        self.client.keep_little_in_flight()
         stream = self.client.host.start(
             "curl", "-sS", "--limit-rate", "500K", "-o", "/dev/null", f"{WEB}/bytes/1000000000"
         )

@@ -84,6 +84,7 @@ def test_old_clients_go_on_new_ones_get_the_new_key_and_the_old_key_ends_with_th
     reaches_out(a)
 
     # A download that lasts over the rotation, a SIGKILL and the next start.
+    a.keep_little_in_flight()
     download = a.host.start(
         "curl", "-sS", "--limit-rate", RATE, "-o", "/dev/null", f"{WEB}/bytes/{PLENTY_BYTES}"
     )

@@ -40,8 +40,8 @@ def test_twenty_kills_in_mid_download():
         client = scene.client()
         made = running.create()
         client.up(made["wg_config"])
-        # A window of 96 KB, so that little is in flight; 3 MB/s is enough to be always in the middle of it.
-        client.host.sysctl("net.ipv4.tcp_rmem", "'4096 65536 98304'")
+        # 3 MB/s is enough to be always in the middle of it.
+        client.keep_little_in_flight()
         curl = client.host.start(
             "curl", "-sS", "--limit-rate", "3M", "-o", "/dev/null", f"{WEB}/bytes/20000000000"
         )

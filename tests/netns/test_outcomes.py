@@ -78,6 +78,7 @@ def test_a_full_disk_hurts_nobody_who_is_in(scene):
     client.up(made["wg_config"])
     assert client.download(100_000) == 100_000
     filler = fill(scene.state)
+    client.keep_little_in_flight()
     stream = client.host.start(
         "curl", "-sS", "--limit-rate", "1M", "-o", "/dev/null", f"{WEB}/bytes/1000000000"
     )

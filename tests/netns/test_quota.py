@@ -79,7 +79,7 @@ def test_kills_in_mid_transfer_give_no_byte_back():
         running = scene.up()
         account = account_with_two_clients(scene, running)
         for client in account.clients:
-            client.host.sysctl("net.ipv4.tcp_rmem", "'4096 65536 98304'")
+            client.keep_little_in_flight()
             account.start(client, "download", "--limit-rate", "1M")
         for _ in range(3):
             # Both: a flow that one outage after the other meets waits longer and longer.
