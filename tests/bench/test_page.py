@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench import page
+from bench import cli, page
 from bench.rows import Row, report
 
 MACHINE = {
