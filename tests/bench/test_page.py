@@ -105,3 +105,4 @@ def test_the_stored_page_and_pictures_are_what_the_stored_report_says():
     for name, picture in page.pictures(stored).items():
         assert (page.DOCS / name).read_text() == picture
     assert page.remarks(text, stored) == []
+    assert page.missing_benches(stored, [bench.name for bench in cli.BENCHES]) == []
