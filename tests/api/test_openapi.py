@@ -108,11 +108,11 @@ def test_a_handler_that_is_not_described_is_not_in_it() -> None:
     @app.put("/things/<int:number>/<name>")
     @described(Operation("Put it", Told, body=Asked, headers={"X-Y": {"schema": {"type": "string"}}}))
     async def put(number: int, name: str) -> Response:
-        raise NotImplementedError
+        return Response()
 
     @app.get("/hidden")
     async def hidden() -> Response:
-        raise NotImplementedError
+        return Response()
 
     made: dict[str, Any] = document(app)
     (operation,) = made["paths"]["/things/{number}/{name}"].values()

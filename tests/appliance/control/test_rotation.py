@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import trio
 
-from appliance.control.errors import BadClientKey, KeyInUse, StorageUnavailable
+from appliance.control.errors import BadClientKey, KeyInUse, PeerApplyFailed, StorageUnavailable
 from appliance.control.idempotency import Once
 from appliance.control.views import moment
 from appliance.core.accounting import SESSION_LIFETIME_NS
@@ -146,7 +146,7 @@ async def test_one_that_came_to_nothing_does_not_keep_it(node):
     node.plane.fail_add = [OSError("no")]
 
     async def create() -> None:
-        with pytest.raises(Exception):  # noqa: B017, PT011  # whatever it is: nothing was made
+        with pytest.raises(PeerApplyFailed):
             await node.control.create_session(account, "local", key(1))
 
     async with trio.open_nursery() as nursery:
