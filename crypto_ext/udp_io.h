@@ -11,10 +11,7 @@
 enum {
     SP_UDP_MESSAGES = 4,         /* messages of one recvmmsg, each possibly a GRO batch */
     SP_UDP_BUFFER_BYTES = 65536, /* a GRO batch is at most 65,535 bytes */
-    SP_UDP_CONTROL_BYTES = 128,
-    SP_UDP_SEGMENTS = 64,        /* UDP_MAX_SEGMENTS of older kernels */
-    SP_UDP_PAYLOAD_4 = 65507,    /* the greatest UDP payload over IPv4 and over IPv6 */
-    SP_UDP_PAYLOAD_6 = 65527
+    SP_UDP_CONTROL_BYTES = 128
 };
 
 /* One received message: `len` bytes that are datagrams of `segment` bytes each, the last maybe shorter. */

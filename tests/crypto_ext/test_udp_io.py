@@ -56,24 +56,6 @@ def test_the_answer_leaves_from_the_address_that_was_reached() -> None:
         assert str(rig.a.view.endpoint.host) == "127.0.0.1"  # the routing table's choice
 
 
-def test_two_families_at_once() -> None:
-    with Rig() as rig:
-        six = udp_socket("::1")
-        rig.b.pump.set_udp(rig.b.udp.fileno(), six.fileno(), 0)
-        other = udp_socket("::1")
-        rig.a.pump.set_udp(rig.a.udp.fileno(), other.fileno(), 0)
-        rig.a.pump.set_endpoint(rig.a.peer, endpoint(six))
-        rig.a.write(udp_packet(100))
-        rig.settle()
-        assert len(rig.b.read()) == 1
-        assert rig.b.view.endpoint == endpoint(other)  # it roamed from IPv4 to IPv6
-        rig.b.write(udp_packet(100, back=True))
-        rig.settle()
-        assert len(rig.a.read()) == 1
-        six.close()
-        other.close()
-
-
 def test_errors_of_receiving_pass(faults: Callable[..., None]) -> None:
     with Rig() as rig:
         rig.a.write(udp_packet(100))

@@ -107,19 +107,6 @@ def test_segmentation_at_fault_leaves_the_source_alone(faults: Faults, hits: Hit
         assert hits(Fault.SENDMSG_SOURCE) == 1
 
 
-def test_a_full_buffer_is_waited_for_and_then_given_up(faults: Faults, hits: Hits) -> None:
-    with Rig() as rig:
-        faults(Fault.SENDMSG, errno.EAGAIN, times=2)
-        rig.a.write(udp_packet(100))
-        rig.settle()
-        assert len(rig.b.read()) == 1
-        faults(Fault.SENDMSG, errno.EAGAIN)
-        rig.a.write(udp_packet(100), udp_packet(100))
-        rig.settle()
-        assert rig.b.read() == []
-        assert rig.a.drops == {"udp_send": 2}
-
-
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOBUFS, errno.EHOSTUNREACH, errno.ENETUNREACH])
 def test_an_error_costs_the_packet_and_nothing_else(faults: Faults, error: int) -> None:
     with Rig() as rig:
@@ -133,20 +120,3 @@ def test_an_error_costs_the_packet_and_nothing_else(faults: Faults, error: int) 
         rig.a.write(udp_packet(100))
         rig.settle()
         assert len(rig.b.read()) == 1
-
-
-def test_old_news_of_a_closed_port_is_not_an_error(faults: Faults) -> None:
-    with Rig() as rig:
-        faults(Fault.SENDMSG, errno.ECONNREFUSED, times=1)
-        rig.a.write(udp_packet(100))
-        rig.settle()
-        assert len(rig.b.read()) == 1
-        assert rig.a.drops == {}
-
-
-def test_without_the_peer_s_family_nothing_is_sent() -> None:
-    with Rig() as rig:
-        rig.a.pump.set_udp(-1, rig.a.udp.fileno(), 0)
-        rig.a.write(udp_packet(100))
-        rig.settle()
-        assert rig.a.drops == {"udp_send": 1}
