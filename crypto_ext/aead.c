@@ -2,8 +2,7 @@
  *
  * Decides which implementation serves: the one that is asked for, or with "auto" the best one that this
  * machine can run; and none before it has answered a known-answer test right, sealing and opening, for an empty
- * and for a longer message. With "auto", batches to seal of a shape for which libcrypto is known to be faster go to
- * it; batches to open never do, as it writes before it has verified. */
+ * and for a longer message. With "auto", batches of a shape for which libcrypto is known to be faster go to it. */
 #include "aead.h"
 
 #include <stdlib.h>
@@ -15,7 +14,7 @@ struct side {
 };
 
 struct sp_aead {
-    struct side main, other; /* other: libcrypto, where main yields to it at times when it seals */
+    struct side main, other; /* other: libcrypto, where main yields to it at times */
 };
 
 static const struct sp_aead_ops *const paths[] = {
@@ -117,15 +116,21 @@ void sp_aead_free(struct sp_aead *aead)
 
 const char *sp_aead_path(const struct sp_aead *aead) { return aead->main.ops->name; }
 
+static const struct side *best_for(const struct sp_aead *aead, const struct sp_aead_job *jobs, size_t n, int sealing)
+{
+    return aead->other.ops && aead->main.ops->yields(jobs, n, sealing) ? &aead->other : &aead->main;
+}
+
 void sp_seal_batch(struct sp_aead *aead, struct sp_aead_job *jobs, size_t n)
 {
-    const struct side *side = aead->other.ops && aead->main.ops->yields(jobs, n) ? &aead->other : &aead->main;
+    const struct side *side = best_for(aead, jobs, n, 1);
     side->ops->seal(side->state, jobs, n);
 }
 
 void sp_open_batch(struct sp_aead *aead, struct sp_aead_job *jobs, size_t n)
 {
-    aead->main.ops->open(aead->main.state, jobs, n);
+    const struct side *side = best_for(aead, jobs, n, 0);
+    side->ops->open(side->state, jobs, n);
 }
 
 void sp_aead_forget(struct sp_aead *aead)

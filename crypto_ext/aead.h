@@ -8,7 +8,7 @@
 #include "api.h"
 
 /* Each path is one such table. state is whatever make() returned; it belongs to one caller at a time.
- * open sets ok of every job, and must refuse those that are shorter than a tag. */
+ * open sets ok of every job, must refuse those that are shorter than a tag, and writes only what it has verified. */
 struct sp_aead_ops {
     const char *name;
     void *(*make)(void); /* NULL: not to be had here */
@@ -16,7 +16,8 @@ struct sp_aead_ops {
     void (*seal)(void *state, struct sp_aead_job *jobs, size_t n);
     void (*open)(void *state, struct sp_aead_job *jobs, size_t n);
     void (*forget)(void *state); /* the keys that it keeps from one batch to the next; NULL: it keeps none */
-    int (*yields)(const struct sp_aead_job *jobs, size_t n); /* to libcrypto, to seal this batch; NULL: never */
+    /* Whether libcrypto is faster at sealing (or opening) this batch; NULL: never. */
+    int (*yields)(const struct sp_aead_job *jobs, size_t n, int sealing);
 };
 
 extern const struct sp_aead_ops sp_aead_avx512;

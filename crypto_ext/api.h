@@ -63,8 +63,7 @@ enum sp_slot_word {
 /* One packet. Nonce = 4 zero bytes + little-endian counter; no additional data.
  * seal: reads len bytes at in, writes len + 16 at out. open: reads len bytes at in, of which the last
  * 16 are the tag, writes len - 16 at out. in == out is allowed, other overlap is not.
- * ok is set by open: 1 verified, 0 not. Then nothing was written at out, except by the path "libcrypto" (also when
- * "auto" came out at it): that decrypts before it verifies, and leaves zeroes.
+ * ok is set by open: 1 verified, 0 not, and then nothing was written at out.
  * placed, for seal: that many bytes of the text, a multiple of 64, stand at out already, and only what follows
  * them is read from in (from in + placed on). */
 struct sp_aead_job {

@@ -1,42 +1,24 @@
-"""aead_libcrypto.c: when libcrypto is missing, incomplete, wrong or failing; and what it does with keys."""
+"""aead_libcrypto.c: when libcrypto fails; what is done with keys, and with texts before they are verified."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from tests.crypto_ext import batches, leaf
-from tests.crypto_ext.batches import Message
-
-FAULTS = """
-extern int leaf_failing_update, leaf_failing_init, leaf_keyings, leaf_needles_freed;
-extern unsigned char leaf_needle[32];
-"""
+from tests.crypto_ext.batches import CANARY, TAG_BYTES, Message
+from tests.crypto_ext.evp import faulty
 
 
-def faulty(fault: int = 0, *more: str) -> leaf.Leaf:
-    ffi, lib = leaf.load(
-        "dlopen=leaf_dlopen", "dlsym=leaf_dlsym", "free=leaf_free", f"LEAF_FAULT={fault}", *more,
-        extra="leaf_faults.c", declare=FAULTS,
-    )  # fmt: skip
-    lib.leaf_failing_update = lib.leaf_failing_init = lib.leaf_keyings = lib.leaf_needles_freed = 0
-    return leaf.Leaf(ffi, lib)
-
-
-@pytest.mark.parametrize("fault", [1, 2, 3], ids=["no library", "a symbol is missing", "wrong answers"])
-def test_without_a_usable_libcrypto_auto_is_portable(fault):
-    ffi, lib = faulty(fault, "SP_NO_AVX2")
-    assert lib.sp_aead_new(b"libcrypto") == ffi.NULL
-    aead = lib.sp_aead_new(b"auto")
-    assert ffi.string(lib.sp_aead_path(aead)) == b"portable"
-    message = Message(bytes(range(32)), 9, b"still sealed")
-    [(_, out)] = batches.run(leaf.Leaf(ffi, lib), aead, [message], seal=True, in_place=False)
-    assert out == batches.sealed(message)
-    lib.sp_aead_free(aead)
+def before(wire: Message, *, in_place: bool) -> bytes:
+    """What stands where a message would be opened, as batches.run lays it out."""
+    return wire.text[:-TAG_BYTES] if in_place else bytes([CANARY]) * (len(wire.text) - TAG_BYTES)
 
 
 @pytest.mark.parametrize("fail", ["leaf_failing_update", "leaf_failing_init"])
 @pytest.mark.parametrize("in_place", [False, True])
-def test_a_failure_inside_leaves_zeroes_and_is_over_with_the_next_job(fail, in_place):
+def test_a_failure_inside_lets_no_plaintext_out_and_is_over_with_the_next_job(fail, in_place):
     ffi, lib = faulty()
     aead = lib.sp_aead_new(b"libcrypto")
     message = Message(bytes(range(32)), 3, b"plaintext that must not leave" * 10)
@@ -44,15 +26,65 @@ def test_a_failure_inside_leaves_zeroes_and_is_over_with_the_next_job(fail, in_p
     for _ in range(2):
         setattr(lib, fail, 1)
         [(_, out)] = batches.run(leaf.Leaf(ffi, lib), aead, [message], seal=True, in_place=in_place)
-        assert out == bytes(len(message.text) + 16)
+        assert out == bytes(len(message.text) + TAG_BYTES)
         [(ok, out)] = batches.run(leaf.Leaf(ffi, lib), aead, [wire], seal=False, in_place=in_place)
-        assert (ok, out) == (0, bytes(len(message.text)))
+        assert (ok, out) == (0, before(wire, in_place=in_place))
         setattr(lib, fail, 0)
         [(_, out)] = batches.run(leaf.Leaf(ffi, lib), aead, [message], seal=True, in_place=in_place)
         assert out == wire.text
         [(ok, out)] = batches.run(leaf.Leaf(ffi, lib), aead, [wire], seal=False, in_place=in_place)
         assert (ok, out) == (1, message.text)
     lib.sp_aead_free(aead)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_text_longer_than_any_datagram_waits_for_its_tag_too(in_place):
+    ffi, lib = faulty()
+    aead = lib.sp_aead_new(b"libcrypto")
+    sizes = (100_000, 9, 300_000)
+    messages = [Message(bytes(range(32)), n, bytes([n]) * size) for n, size in enumerate(sizes)]
+    wires = [message._replace(text=batches.sealed(message)) for message in messages]
+    forged = [wire._replace(counter=77) for wire in wires]
+    got = batches.run(leaf.Leaf(ffi, lib), aead, [*forged, *wires], seal=False, in_place=in_place)
+    assert got == [(0, before(wire, in_place=in_place)) for wire in forged] + [(1, m.text) for m in messages]
+    lib.sp_aead_free(aead)
+
+
+def test_without_memory_for_a_long_text_it_stays_closed():
+    ffi, lib = faulty()
+    aead = lib.sp_aead_new(b"libcrypto")
+    messages = [Message(bytes(range(32)), n, bytes(size)) for n, size in enumerate((50, 100_000, 70))]
+    wires = [message._replace(text=batches.sealed(message)) for message in messages]
+    short, long, other = wires
+    lib.leaf_failing_malloc = 1
+    got = batches.run(leaf.Leaf(ffi, lib), aead, [short, long], seal=False, in_place=False)
+    assert got == [(1, bytes(50)), (0, before(long, in_place=False))]
+    lib.leaf_failing_malloc = 0
+    got = batches.run(leaf.Leaf(ffi, lib), aead, [other, long], seal=False, in_place=False)
+    assert got == [(1, bytes(70)), (1, bytes(100_000))]
+    lib.leaf_failing_malloc = 1
+    assert lib.sp_aead_new(b"libcrypto") == ffi.NULL
+    lib.sp_aead_free(aead)
+
+
+@pytest.mark.parametrize("counter", [5, 6], ids=["right", "forged"])
+def test_nothing_decrypted_stays_in_scratch(counter):
+    """Neither at the end, nor in the scratch that was too small, nor between two batches."""
+    ffi, lib = faulty()
+    aead = lib.sp_aead_new(b"libcrypto")
+    secret = Message(bytes(range(32)), 5, bytes(range(200, 232)) * 40)
+    ffi.buffer(lib.leaf_needle)[:] = secret.text[:32]
+    wire = secret._replace(text=batches.sealed(secret), counter=counter)
+    if counter != secret.counter:  # what it is decrypted to, right or not
+        stream = [batches.sealed(secret._replace(text=bytes(32), counter=n))[:32] for n in (5, counter)]
+        ffi.buffer(lib.leaf_needle)[:] = bytes(
+            a ^ b ^ c for a, b, c in zip(secret.text[:32], *stream, strict=False)
+        )
+    long = Message(secret.key, 1, bytes(100_000))
+    long = long._replace(text=batches.sealed(long))
+    batches.run(leaf.Leaf(ffi, lib), aead, [wire, long, wire], seal=False, in_place=False)
+    lib.sp_aead_free(aead)
+    assert lib.leaf_needles_freed == 0
 
 
 def test_keyed_again_only_when_the_key_differs():
@@ -98,22 +130,25 @@ def test_forgetting_replaces_the_key_in_both_contexts():
     lib.sp_aead_free(aead)
 
 
-def test_auto_lets_libcrypto_seal_a_long_packet_alone_and_forgets_their_keys_too():
+def test_auto_lends_libcrypto_a_long_packet_alone_and_forgets_their_keys_too():
     ffi, lib = faulty()
     aead = lib.sp_aead_new(b"auto")
     if ffi.string(lib.sp_aead_path(aead)) == b"avx2":
         short, long = (Message(bytes([9]) * 32, 1, bytes(length)) for length in (1000, 9000))
-        for messages, keyings in (([short], 0), ([long] * 2, 0), ([long] * 8, 0), ([long], 1), ([long], 0)):
-            lib.leaf_keyings = 0
-            batches.run(leaf.Leaf(ffi, lib), aead, messages, seal=True, in_place=False)
-            assert lib.leaf_keyings == keyings
+        wide = "avx512f" in Path("/proc/cpuinfo").read_text()  # then libcrypto seals a long one faster, too
+        for seal, lent in ((True, wide), (False, True)):
+            short_in, long_in = (m if seal else m._replace(text=batches.sealed(m)) for m in (short, long))
+            for messages, keyings in (
+                *(([short_in], 0), ([long_in] * 2, 0), ([long_in] * 8, 0)),
+                *(([long_in], int(lent)), ([long_in], 0)),
+            ):
+                lib.leaf_keyings = 0
+                got = batches.run(leaf.Leaf(ffi, lib), aead, messages, seal=seal, in_place=False)
+                assert lib.leaf_keyings == keyings
+                assert seal or all(ok for ok, _ in got)
         lib.leaf_keyings = 0
-        other = Message(bytes([8]) * 32, 1, bytes(9000))
-        wire = other._replace(text=batches.sealed(other))
-        assert batches.run(leaf.Leaf(ffi, lib), aead, [wire], seal=False, in_place=False) == [(1, other.text)]
-        assert lib.leaf_keyings == 0, "libcrypto opens before it has verified: it is not asked to"
         lib.sp_aead_forget(aead)
-        batches.run(leaf.Leaf(ffi, lib), aead, [long], seal=True, in_place=False)
+        batches.run(leaf.Leaf(ffi, lib), aead, [long_in], seal=False, in_place=False)
         assert lib.leaf_keyings == 3, "two to forget, one to know it again"
     lib.sp_aead_free(aead)
 

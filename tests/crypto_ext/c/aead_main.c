@@ -142,16 +142,15 @@ static void turn_around(struct packet *p, struct sp_aead_job *job)
     job->len = p->len + SP_TAG_BYTES;
 }
 
-static void look_at(const struct packet *p, const struct sp_aead_job *job, int zeroes)
+static void look_at(const struct packet *p, const struct sp_aead_job *job)
 {
     CHECK(job->ok == (p->forged ? 0 : 1));
     for (uint32_t k = 0; k < p->len; k++)
-        CHECK(p->opened[k] == (!p->forged ? p->plain.bytes[k] : zeroes ? 0 : p->expected.bytes[k]));
+        CHECK(p->opened[k] == (p->forged ? p->expected.bytes[k] : p->plain.bytes[k]));
 }
 
 static void try_batch(struct sp_aead *aead, struct sp_aead *twin)
 {
-    int zeroes = strcmp(sp_aead_path(aead), "libcrypto") == 0; /* where the tag is wrong; others write nothing */
     struct buffer keys[MOST_KEYS];
     struct packet packets[MOST_JOBS];
     struct sp_aead_job jobs[MOST_JOBS], twins[MOST_JOBS];
@@ -169,7 +168,7 @@ static void try_batch(struct sp_aead *aead, struct sp_aead *twin)
         turn_around(&packets[i], &jobs[i]);
     sp_open_batch(aead, jobs, n);
     for (uint32_t i = 0; i < n; i++) {
-        look_at(&packets[i], &jobs[i], zeroes);
+        look_at(&packets[i], &jobs[i]);
         drop(&packets[i].plain);
         drop(&packets[i].first);
         drop(&packets[i].second);

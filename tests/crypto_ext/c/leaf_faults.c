@@ -1,4 +1,4 @@
-/* Stand-ins for dlopen, dlsym and free, put in place of the real ones by -D, so that a libcrypto that is
+/* Stand-ins for dlopen, dlsym, malloc and free, put in place of the real ones by -D, so that a libcrypto that is
  * missing, incomplete, wrong or out of memory can be had on any machine. */
 #define _GNU_SOURCE
 #include <string.h>
@@ -6,6 +6,7 @@
 
 #undef dlopen
 #undef dlsym
+#undef malloc
 #undef free
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -20,10 +21,13 @@ typedef int (*init_function)(void *, const void *, void *, const unsigned char *
 
 void *leaf_dlopen(const char *name, int flags);
 void *leaf_dlsym(void *library, const char *name);
+void *leaf_malloc(size_t bytes);
 void leaf_free(void *memory);
 
 int leaf_failing_update; /* set by the test: the next updates fail after writing */
 int leaf_failing_init;   /* the next initialisations fail */
+int leaf_failing_malloc; /* there is no memory (calloc has some) */
+int leaf_asked;          /* how often a library was looked for */
 int leaf_keyings;        /* how often a key was handed over */
 unsigned char leaf_needle[32];
 int leaf_needles_freed; /* blocks that held the needle when they were freed */
@@ -47,6 +51,7 @@ static int init(void *ctx, const void *type, void *engine, const unsigned char *
 
 void *leaf_dlopen(const char *name, int flags)
 {
+    leaf_asked++;
     return LEAF_FAULT == FAULT_NO_LIBRARY ? NULL : dlopen(name, flags);
 }
 
@@ -68,6 +73,8 @@ void *leaf_dlsym(void *library, const char *name)
     }
     return symbol;
 }
+
+void *leaf_malloc(size_t bytes) { return leaf_failing_malloc ? NULL : malloc(bytes); }
 
 void leaf_free(void *memory)
 {
