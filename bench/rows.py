@@ -6,8 +6,12 @@ the two. What has no peer ("bytes lost") is held against a `bound` instead.
 
 When is a gate too noisy to judge? When the two ranges overlap, measured against the gate, and one of
 them is wide (spread over MAX_SPREAD) or the bare figure itself drifted (over MAX_DRIFT): then another run
-might say the opposite. Ranges that do not overlap are a verdict however wide they are. A bound is too
-noisy to judge when samples of a wide range lie on both sides of it.
+might say the opposite. A bound is too noisy to judge when samples of a wide range lie on both sides of it.
+
+But a wide range may only mean that the whole machine was faster at one time than at another, and the two
+programs of a round ran within seconds of each other. So where there are MIN_ROUNDS rounds, and all of them
+but one at most say by themselves what the medians say, that is a verdict. Of 7 rounds so many are on one
+given side by chance, with the truth on the gate itself, in 6 % of all runs.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from typing import Any
 
 MAX_SPREAD = 0.30
 MAX_DRIFT = 0.50
+MIN_ROUNDS = 7
 
 
 class Verdict(IntEnum):
@@ -116,13 +121,23 @@ class Row:
         if not self.measured or self.worst:  # one sample on the wrong side of a bound is no noise
             return False
         if self.bound is not None:
-            sides = {self._reaches(sample, self.bound) for sample in self.ours}
-            return len(sides) > 1 and self.spread > MAX_SPREAD
+            rounds = [self._reaches(sample, self.bound) for sample in self.ours]
+            apart = len(set(rounds)) == 1
+            return not (apart or self._agreed(rounds)) and self.spread > MAX_SPREAD
         if self.gate is None:
             return False
-        mark = [sample * self.gate for sample in self.peer]
-        apart = min(self.ours) >= max(mark) or max(self.ours) < min(mark)
-        return not apart and (self.spread > MAX_SPREAD or spread(self.limit) > MAX_DRIFT)
+        marks = [sample * self.gate for sample in self.peer]
+        apart = min(self.ours) >= max(marks) or max(self.ours) < min(marks)
+        if apart or (
+            len(self.ours) == len(marks)
+            and self._agreed([self._reaches(*pair) for pair in zip(self.ours, marks, strict=True)])
+        ):
+            return False
+        return self.spread > MAX_SPREAD or spread(self.limit) > MAX_DRIFT
+
+    def _agreed(self, rounds: Sequence[bool]) -> bool:
+        """Whether nearly all rounds, each for itself, say what the medians say."""
+        return len(rounds) >= MIN_ROUNDS and rounds.count(bool(self.holds)) >= len(rounds) - 1
 
     def as_json(self) -> dict[str, Any]:
         of = {"bench": self.bench} if self.bench else {}

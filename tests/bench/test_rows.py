@@ -74,6 +74,52 @@ def test_the_gate_scales_the_range_that_must_not_overlap():
     assert it.as_json()["holds"] is None
 
 
+def rounds(ratios, speeds=(1.0, 2.0, 0.6, 1.4, 0.9, 1.7, 0.7)):
+    """As many rounds as ratios, on a machine whose speed is another one in each of them."""
+    return row([ratio * speed for ratio, speed in zip(ratios, speeds, strict=True)], list(speeds), gate=2.0)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "holds"),
+    [
+        ([2.1, 2.2, 2.1, 2.3, 2.2, 2.1, 2.2], True),
+        ([2.1, 2.2, 2.1, 1.9, 2.2, 2.1, 2.2], True),  # one round may say the opposite
+        ([1.9, 1.8, 1.9, 1.8, 1.7, 1.9, 1.8], False),
+        ([1.9, 1.8, 2.1, 1.8, 1.7, 1.9, 1.8], False),
+    ],
+)
+def test_rounds_that_agree_are_a_verdict_on_a_machine_whose_speed_changes(ratios, holds):
+    it = rounds(ratios)
+    assert it.spread > 0.3
+    assert not it.too_noisy
+    assert it.holds is holds
+    assert it.as_json()["holds"] is holds
+
+
+def test_rounds_that_do_not_agree_or_are_few_are_none():
+    assert rounds([2.1, 2.2, 2.1, 1.9, 1.9, 2.1, 2.2]).too_noisy
+    few = rounds([2.1, 2.2, 2.1, 2.2, 2.1, 2.2], (1.0, 2.0, 0.6, 1.4, 0.9, 1.7))
+    assert few.holds
+    assert few.too_noisy
+
+
+def test_rounds_that_contradict_the_medians_are_none():
+    # Six rounds of seven reach the gate, and the ratio of the medians does not.
+    it = row([4.0, 4.1, 4.2, 3.9, 30.0, 31.0, 32.0], [2.0, 2.0, 2.0, 2.5, 2.6, 2.6, 2.6], gate=2.0)
+    assert it.holds is False
+    assert it.too_noisy
+
+
+def test_rounds_count_only_where_each_has_a_peer():
+    it = row([2.1, 4.4, 1.26, 3.2, 2.0, 3.6, 1.5], [1.0, 2.0, 0.6], gate=2.0)
+    assert it.too_noisy
+
+
+def test_a_bound_is_judged_by_rounds_too():
+    assert not bounded([4, 5, 4, 3, 2, 4, 8], 5).too_noisy
+    assert bounded([4, 5, 4, 3, 2, 7, 8], 5).too_noisy
+
+
 def test_a_drifting_bare_figure_makes_a_near_verdict_noisy():
     assert not row([1.0, 1.1], [1.0, 1.1], limit=[10, 10, 10]).too_noisy
     assert row([1.0, 1.1], [1.0, 1.1], limit=[10, 10, 16]).too_noisy
