@@ -56,9 +56,16 @@ class Side:
     """One pump with its socket, its TUN and one peer (the other side). `join`: its TUN takes superpackets."""
 
     def __init__(
-        self, host: str, *, vnet: bool = True, join: bool = False, gso: bool = True, mtu: int = 1420
+        self,
+        host: str,
+        *,
+        vnet: bool = True,
+        join: bool = False,
+        gso: bool = True,
+        mtu: int = 1420,
+        aead: str = "auto",
     ) -> None:
-        self.pump = Pump(seed=7)
+        self.pump = Pump(aead=aead, seed=7)
         self.udp = udp_socket(host)
         self.tun, self.tun_device = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
@@ -116,7 +123,7 @@ class Side:
 class Rig:
     """Sides a (10.0.0.1, fd00::1) and b (10.0.0.2, fd00::2), each the other's peer."""
 
-    def __init__(self, host: str = "127.0.0.1", *, keys: bool = True, **options: bool | int) -> None:
+    def __init__(self, host: str = "127.0.0.1", *, keys: bool = True, **options: bool | int | str) -> None:
         self.now = START
         self.a, self.b = Side(host, **options), Side(host, **options)  # type: ignore[arg-type]
         for side, other, number in ((self.a, self.b, 2), (self.b, self.a, 1)):
@@ -184,12 +191,14 @@ def udp_packet(
 
 
 def tcp_super(
-    segments: int, size: int = 1368, *, six: bool = False, last: int | None = None
+    segments: int, size: int = 1368, *, six: bool = False, back: bool = False, last: int | None = None
 ) -> tuple[bytes, Packet]:
-    """A TCP superpacket from a to b with its vnet header in front, and the Packet it was made from."""
+    """A TCP superpacket from a to b (`back`: from b to a) with its vnet header in front, and its Packet."""
     length = (segments - 1) * size + (size if last is None else last)
     payload = bytes(i * 7 % 256 for i in range(length))
-    packet = between(six=six).but(protocol=TCP, payload=payload, options=bytes([1, 1, 8, 10]) + bytes(8))
+    packet = between(six=six, back=back).but(
+        protocol=TCP, payload=payload, options=bytes([1, 1, 8, 10]) + bytes(8)
+    )
     head = packet.header_len
     header = struct.pack("=BBHHHH", 1, 4 if six else 1, head, size, packet.transport_at, 16)
     return header + packet.whole(), packet
