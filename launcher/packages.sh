@@ -19,7 +19,7 @@ need_for() { # sub-command
     test)
         need nft=nftables ip=iproute2 wg=wireguard-tools wireguard-go=wireguard-go iperf3=iperf3 \
             tcpdump=tcpdump curl=curl conntrack=conntrack ping=iputils-ping sysctl=procps \
-            shellcheck=shellcheck clang=clang mkfs.ext4=e2fsprogs
+            shellcheck=shellcheck clang=clang valgrind=valgrind mkfs.ext4=e2fsprogs
         ;;
     esac
 }

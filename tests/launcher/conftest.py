@@ -25,7 +25,7 @@ SMALL_DEBIAN = [
 # What `test` would install where it is missing.
 ALL_PROGRAMS = [
     *("nft", "ip", "wg", "wireguard-go", "clang", "iperf3", "tcpdump", "curl", "conntrack", "ping", "sysctl"),
-    *("shellcheck", "mkfs.ext4"),
+    *("shellcheck", "valgrind", "mkfs.ext4"),
 ]
 PROGRAM = "import os, sys\nprint('program', os.getpid(), *(repr(word) for word in sys.argv[1:]))\n"
 # In place of pip: knows no package; leaves a command in bin/ as pip does where the path may have spaces.

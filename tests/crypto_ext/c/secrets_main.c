@@ -1,0 +1,214 @@
+/* Secrets under valgrind's memcheck, which here is told that they are not initialised: it follows every bit that
+ * depends on them, and reports a jump or an address that does. So what runs through without a report takes the same
+ * steps whatever the secret is. Public are lengths, counters, whether a tag was right, and what leaves by the wire.
+ *
+ * One argument: an AEAD path, "mac1", or a leak, of which memcheck must report each. Exits with 0 when the results
+ * were right and depended on the secrets as they must; what memcheck says comes on top of that. */
+#define _GNU_SOURCE 1
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <valgrind/memcheck.h>
+
+#include "api.h"
+#include "blake2s.h"
+#include "state.h"
+
+#define CHECK(condition) \
+    do { \
+        if (!(condition)) { \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+            exit(1); \
+        } \
+    } while (0)
+
+enum { MOST_JOBS = 24, MOST_BYTES = 4200, KEYS = 2 };
+
+static void now_secret(void *bytes, size_t len) { (void)VALGRIND_MAKE_MEM_UNDEFINED(bytes, len); }
+static void now_public(void *bytes, size_t len) { (void)VALGRIND_MAKE_MEM_DEFINED(bytes, len); }
+
+/* How many bits of it depend on a secret. Without that, a harness that lost its secrets would find no leak. */
+static size_t secret_bits(void *bytes, size_t len)
+{
+    uint8_t shadow[MOST_BYTES];
+    size_t bits = 0;
+
+    CHECK(len <= sizeof shadow && VALGRIND_GET_VBITS(bytes, shadow, len) == 1);
+    for (size_t i = 0; i < len; i++)
+        bits += (size_t)__builtin_popcount(shadow[i]);
+    return bits;
+}
+
+/* The linker puts this in the place of sp_equal: how it compares is watched, what comes out is public. */
+int __real_sp_equal(const void *a, const void *b, size_t bytes);
+int __wrap_sp_equal(const void *a, const void *b, size_t bytes);
+
+int __wrap_sp_equal(const void *a, const void *b, size_t bytes)
+{
+    int equal = __real_sp_equal(a, b, bytes);
+
+    now_public(&equal, sizeof equal);
+    return equal;
+}
+
+/* ---- the cipher ------------------------------------------------------------------------------------------ */
+
+static const uint32_t lengths[] = {1420, 0, 1, 15, 16, 17, 63, 64, 65, 127, 128, 200, 511, 576, 1000, 1419, 1452, 2048, 4100};
+
+struct packet {
+    uint8_t plain[MOST_BYTES], wire[MOST_BYTES], opened[MOST_BYTES];
+};
+
+static uint8_t keys[KEYS][SP_KEY_BYTES];
+static struct packet packets[MOST_JOBS];
+static struct sp_aead_job jobs[MOST_JOBS];
+
+static void seal(struct sp_aead *aead, size_t n, size_t shift)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct packet *packet = &packets[i];
+        uint32_t len = lengths[(i + shift) % (sizeof lengths / sizeof lengths[0])];
+        int in_place = (i + shift) % 3 == 0;
+
+        memset(packet->plain, (int)(i + 1), len);
+        memcpy(packet->wire, packet->plain, len);
+        now_secret(packet->plain, len);
+        now_secret(packet->wire, len);
+        jobs[i] = (struct sp_aead_job){
+            .key = keys[i % KEYS],
+            .counter = 1000 * shift + i,
+            .in = in_place ? packet->wire : packet->plain,
+            .out = packet->wire,
+            .len = len,
+            .placed = i % 2 ? len / 64 * 64 : 0,
+        };
+    }
+    sp_seal_batch(aead, jobs, n);
+    for (size_t i = 0; i < n; i++) {
+        size_t len = jobs[i].len + SP_TAG_BYTES;
+        CHECK(secret_bits(packets[i].wire, len) == 8 * len);
+        now_public(packets[i].wire, len);
+    }
+}
+
+/* Every fourth is forged, in its text or in its tag. */
+static void open_again(struct sp_aead *aead, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        jobs[i].len += SP_TAG_BYTES;
+        jobs[i].in = packets[i].wire;
+        jobs[i].out = i % 3 ? packets[i].opened : packets[i].wire;
+        jobs[i].ok = 2;
+        if (i % 4 == 3)
+            packets[i].wire[i % 8 == 3 ? 0 : jobs[i].len - 1] ^= 0x80;
+    }
+    sp_open_batch(aead, jobs, n);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t len = jobs[i].len - SP_TAG_BYTES;
+
+        CHECK(jobs[i].ok == (i % 4 != 3));
+        if (!jobs[i].ok)
+            continue;
+        CHECK(secret_bits(jobs[i].out, len) == 8 * (size_t)len);
+        now_public(jobs[i].out, len);
+        for (uint32_t k = 0; k < len; k++)
+            CHECK(jobs[i].out[k] == i + 1);
+    }
+}
+
+static void try_aead(const char *path)
+{
+    static const size_t batches[] = {1, 2, 5, 8, 9, 16, MOST_JOBS};
+    struct sp_aead *aead = sp_aead_new(path);
+
+    CHECK(aead);
+    for (int i = 0; i < KEYS; i++) {
+        memset(keys[i], 0x5a + i, SP_KEY_BYTES);
+        now_secret(keys[i], SP_KEY_BYTES);
+    }
+    for (size_t shift = 0; shift < 4 * sizeof batches / sizeof batches[0]; shift++) {
+        size_t n = batches[shift % (sizeof batches / sizeof batches[0])];
+        seal(aead, n, shift);
+        open_again(aead, n);
+    }
+    sp_aead_forget(aead);
+    sp_aead_free(aead);
+}
+
+/* ---- mac1 ------------------------------------------------------------------------------------------------ */
+
+/* The gate with secret keys: the second one made the mac, then none did. */
+static void try_mac1(void)
+{
+    struct sp_pump *pump = sp_pump_new("portable", 1);
+    struct sp_endpoint from = {.family = 4, .port = 1};
+    struct sp_source local = {0};
+    uint8_t gate_keys[2 * SP_KEY_BYTES], message[148] = {1}, *mac1 = message + sizeof message - 32;
+    struct sp_datagram up;
+
+    CHECK(pump);
+    memset(gate_keys, 7, sizeof gate_keys);
+    gate_keys[SP_KEY_BYTES] = 8;
+    now_secret(gate_keys, sizeof gate_keys);
+    CHECK(sp_gate_set(pump, gate_keys, 2) == 0);
+    for (size_t len = 0; len <= 200; len += 1 + len / 8) { /* from the empty text over several blocks */
+        uint8_t text[200] = {0};
+        now_secret(text, sizeof text);
+        sp_blake2s_mac(mac1, gate_keys, text, len);
+        CHECK(secret_bits(mac1, 16) == 8 * 16);
+    }
+    sp_blake2s_mac(mac1, gate_keys + SP_KEY_BYTES, message, sizeof message - 32);
+    CHECK(secret_bits(mac1, 16) == 8 * 16);
+    now_public(mac1, 16);
+    sp_gate_enter(pump, 1, message, sizeof message, &from, &local);
+    CHECK(sp_take_datagrams(pump, &up, 1) == 1 && up.mac1_key == 1);
+    mac1[15] ^= 1;
+    sp_gate_enter(pump, 1, message, sizeof message, &from, &local);
+    CHECK(sp_take_datagrams(pump, &up, 1) == 0 && pump->stats.drops[SP_DROP_MAC1] == 1);
+    sp_pump_free(pump);
+}
+
+/* ---- leaks: each must be reported ------------------------------------------------------------------------ */
+
+static volatile unsigned sink;
+
+static void leak_by_jump(void)
+{
+    if (keys[0][7] & 0x10)
+        sink = 1;
+}
+
+static void leak_by_address(void) { sink = lengths[keys[0][7] % 4]; }
+
+/* The comparison that sp_equal is there to avoid. */
+static void leak_by_memcmp(void)
+{
+    uint8_t tag[SP_TAG_BYTES] = {0};
+
+    for (size_t i = 0; i < sizeof tag; i++)
+        if (tag[i] != keys[0][i])
+            return;
+    sink = 1;
+}
+
+int main(int argc, char **argv)
+{
+    const char *what = argc > 1 ? argv[1] : "";
+
+    if (!RUNNING_ON_VALGRIND) {
+        fputs("to be run under valgrind\n", stderr);
+        return 2;
+    }
+    now_secret(keys, sizeof keys);
+    if (strcmp(what, "jump") == 0)
+        leak_by_jump();
+    else if (strcmp(what, "address") == 0)
+        leak_by_address();
+    else if (strcmp(what, "memcmp") == 0)
+        leak_by_memcmp();
+    else if (strcmp(what, "mac1") == 0)
+        try_mac1();
+    else
+        try_aead(what);
+    return 0;
+}
