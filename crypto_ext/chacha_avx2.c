@@ -1,11 +1,11 @@
-/* ChaCha20 (RFC 8439) on 8 blocks at a time with AVX2, and Poly1305 of earlier packets beside it.
+/* ChaCha20 (RFC 8439) on 8 blocks at a time with AVX2, and Poly1305 of other blocks beside it.
  *
  * Vertical layout: register k holds word k of 8 blocks, one block per 32-bit lane. A state would fill all 16
  * registers, but rotations need spare ones: so words 10 and 11 are in memory during the rounds.
  *
  * The rounds keep the vector units busy and the multiplier idle: so in every double round three blocks of Poly1305
  * are absorbed, instructions of the one between those of the other, as long as the queue has a packet with whole
- * blocks to come. That hides most of its cost.
+ * blocks to come (poly_beside.h). That hides most of its cost.
  *
  * fill, rounds and spread as in chacha_avx512.c. */
 #include "engine.h"
@@ -15,6 +15,7 @@
 #include <immintrin.h>
 
 #include "lanes.h"
+#include "poly_beside.h"
 #include "poly_mulx.h"
 
 #define AVX2 __attribute__((target("avx2")))
@@ -22,8 +23,6 @@
 /* Where things are in a group: the initial rows, words 10 and 11 during the rounds, the final rows, and how vpshufb
  * rotates by 16 and by 8. */
 enum { STATE_LANES = 8, ROW_BYTES = 32, FINAL_ROW = 18, ROTATION_ROW = 34, ROWS = 36 };
-
-enum { DOUBLE_ROUNDS = 10, BLOCKS_BESIDE = 3 };
 
 static const uint8_t rotations[2 * ROW_BYTES] = {
     2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13,
@@ -131,7 +130,7 @@ AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)
 /* The rounds; in the first `beside` double rounds a packet absorbs blocks too. */
 AVX2 static inline void rounds(uint8_t *rows, struct sp_poly *poly, uint32_t beside)
 {
-    uint32_t alone = DOUBLE_ROUNDS - beside, count = beside;
+    uint32_t alone = SP_DOUBLE_ROUNDS - beside, count = beside;
     uint64_t a0, a1, b0, b1, c;
 
     __asm__ volatile(
@@ -161,7 +160,7 @@ AVX2 static inline void rounds(uint8_t *rows, struct sp_poly *poly, uint32_t bes
         : SP_POLY_INPUTS(poly), [rows] "r"(rows), [alone] "m"(alone)
         : "memory", "cc", "rdx", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
           "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
-    poly->blocks -= BLOCKS_BESIDE * beside;
+    poly->blocks -= SP_BESIDE_BLOCKS * beside;
 }
 
 /* ---- spread ------------------------------------------------------------------------------------------ */
@@ -197,56 +196,14 @@ AVX2 static inline void spread(const struct sp_group *group, uint32_t half)
     }
 }
 
-/* ---- the two doors ----------------------------------------------------------------------------------- */
-
-/* How many whole blocks the first packet of the queue can absorb now; 0 also when its key is not there yet. `runs` are
- * those of this call, `at` says how far they are written. */
-static uint32_t ready(const struct sp_queue *queue, const struct sp_run *runs, const struct sp_cursor *at)
-{
-    const struct sp_run *run = runs + (queue->next - queue->late);
-    uint32_t all = queue->begun ? queue->poly.blocks : queue->next->len / SP_POLY_BYTES, done, written, absorbed;
-
-    if (queue->next < queue->late)
-        return all;
-    if (run > at->run || (run == at->run && at->done == 0))
-        return 0;
-    if (!run->in)
-        return all;
-    done = run < at->run ? run->blocks - (run->tail != NULL) : at->done;
-    written = (done - 1) * (SP_BLOCK_BYTES / SP_POLY_BYTES); /* block 0 has no text */
-    absorbed = queue->next->len / SP_POLY_BYTES - all;
-    return written - absorbed < all ? written - absorbed : all;
-}
-
-/* In how many double rounds the first packet of the queue can absorb whole blocks. Packets that are almost done and
- * complete are finished on the way. */
-AVX2 static uint32_t beside(struct sp_queue *queue, const struct sp_run *runs, const struct sp_cursor *at)
-{
-    while (queue->next < queue->end) {
-        uint32_t full = ready(queue, runs, at) / BLOCKS_BESIDE;
-
-        if (full > 0 || queue->next < queue->late) {
-            if (!queue->begun)
-                sp_poly_begin(&queue->poly, queue->next);
-            queue->begun = 1;
-        }
-        if (full > 0)
-            return full < DOUBLE_ROUNDS ? full : DOUBLE_ROUNDS;
-        if (queue->next >= queue->late)
-            return 0;
-        sp_poly_finish(&queue->poly, queue->next);
-        queue->begun = 0;
-        queue->next++;
-    }
-    return 0;
-}
+/* ---- the door ---------------------------------------------------------------------------------------- */
 
 AVX2 void sp_chacha_avx2(struct sp_group *group, const struct sp_run *runs, size_t n, struct sp_queue *queue)
 {
     struct sp_cursor cursor = {.run = runs, .end = runs + n};
 
     while (cursor.run < cursor.end) {
-        uint32_t count = beside(queue, runs, &cursor);
+        uint32_t count = sp_poly_beside(queue, runs, &cursor);
         fill(group, &cursor);
         rounds(group->rows, &queue->poly, count);
         spread(group, 0);
@@ -254,31 +211,6 @@ AVX2 void sp_chacha_avx2(struct sp_group *group, const struct sp_run *runs, size
         group->used = ROWS * ROW_BYTES;
     }
     _mm256_zeroupper(); /* the compiler does not see which registers the assembly used */
-}
-
-AVX2 void sp_xor_avx2(const struct sp_xor *xors, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint8_t *out = xors[i].out;
-        const uint8_t *in = xors[i].in, *stream = xors[i].stream;
-        uint32_t len = xors[i].len;
-
-        for (; len >= 32; len -= 32, out += 32, in += 32, stream += 32) {
-            __m256i text = _mm256_loadu_si256((const __m256i *)(const void *)in);
-            __m256i key = _mm256_loadu_si256((const __m256i *)(const void *)stream);
-            _mm256_storeu_si256((__m256i *)(void *)out, _mm256_xor_si256(text, key));
-        }
-        for (; len >= 8; len -= 8, out += 8, in += 8, stream += 8) {
-            uint64_t text, key;
-            memcpy(&text, in, 8);
-            memcpy(&key, stream, 8);
-            text ^= key;
-            memcpy(out, &text, 8);
-        }
-        for (uint32_t at = 0; at < len; at++)
-            out[at] = in[at] ^ stream[at];
-    }
-    _mm256_zeroupper();
 }
 
 #endif

@@ -153,7 +153,7 @@ AVX512 static inline void spread(const struct sp_group *group, uint32_t state)
     }
 }
 
-/* ---- the two doors ----------------------------------------------------------------------------------- */
+/* ---- the door ---------------------------------------------------------------------------------------- */
 
 AVX512 void sp_chacha_avx512(struct sp_group *group, const struct sp_run *runs, size_t n, struct sp_queue *queue)
 {
@@ -176,21 +176,6 @@ AVX512 void sp_chacha_avx512(struct sp_group *group, const struct sp_run *runs, 
             group->used = states * STATE_BYTES;
     }
     _mm256_zeroupper(); /* the compiler does not see which registers the assembly used */
-}
-
-AVX512 void sp_xor_avx512(const struct sp_xor *xors, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const struct sp_xor *job = &xors[i];
-        for (uint32_t at = 0; at < job->len; at += SP_BLOCK_BYTES) {
-            uint32_t left = job->len - at;
-            __mmask64 mask = left >= SP_BLOCK_BYTES ? ~(__mmask64)0 : ~(~(__mmask64)0 << left);
-            __m512i text = _mm512_maskz_loadu_epi8(mask, job->in + at);
-            __m512i stream = _mm512_maskz_loadu_epi8(mask, job->stream + at);
-            _mm512_mask_storeu_epi8(job->out + at, mask, _mm512_xor_si512(text, stream));
-        }
-    }
-    _mm256_zeroupper();
 }
 
 #endif

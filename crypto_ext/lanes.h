@@ -1,6 +1,8 @@
 /* Cutting the runs of blocks into groups of lanes: what every ChaCha20 kernel does first.
  *
- * The functions are inline so that each kernel compiles them for its own instructions. */
+ * The functions are inline so that each kernel compiles them for its own instructions. What the kernels then
+ * do with a piece has the same shape but no line in common: how a vector takes a word in some lanes only, and
+ * whether keys are worth keeping in the rows, is a matter of the instructions. */
 #ifndef SALLYPORT_LANES_H
 #define SALLYPORT_LANES_H
 

@@ -92,21 +92,3 @@ def test_runs_beside_a_queue_of_tags(path, runs, macs):
         assert got[BLOCK:-BLOCK] == untouched[0] + expected[first:last] + untouched[1]
         assert bytes(ends)[:BLOCK] == (key_stream[:BLOCK] if first else canary)
         assert bytes(ends)[BLOCK : 2 * BLOCK] == (key_stream[-BLOCK:] if slot.tail != ffi.NULL else canary)
-
-
-@each_engine
-@given(lengths=st.lists(st.integers(0, 300), max_size=5), in_place=st.booleans())
-def test_xor_of_any_length(path, lengths, in_place):
-    ffi, lib = engines.load()
-    xors = ffi.new("struct sp_xor[]", max(len(lengths), 1))
-    kept = []
-    for slot, length in zip(xors, lengths, strict=False):
-        text, key = stream(bytes(32), 7, 0, 5)[:length], stream(bytes(32), 8, 0, 5)[:length]
-        source, mask = ffi.new("uint8_t[]", text + b"\xa5"), ffi.new("uint8_t[]", key or b"\0")
-        out = source if in_place else ffi.new("uint8_t[]", bytes(length) + b"\xa5")
-        kept.append((source, mask, out, xored(text, key) + b"\xa5"))
-        slot.stream, slot.len, slot.out = mask, length, out
-        setattr(slot, "in", source)
-    getattr(lib, f"sp_xor_{path}")(xors, len(lengths))
-    for _, _, out, expected in kept:
-        assert bytes(ffi.buffer(out, len(expected))) == expected
