@@ -21,7 +21,7 @@ from tests.crypto_ext.leaf import SOURCE, cache_directory
 
 
 class Fault(IntEnum):
-    """enum sp_fault in sys.h."""
+    """enum sp_fault in faults.h."""
 
     SENDMSG = 0
     SENDMSG_GSO = 1
@@ -49,7 +49,7 @@ COUNTED = ("malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", "mm
 COMPILE = """
 import pathlib, sys
 from crypto_ext.build import build, builder
-build(builder("_faulty", more=sys.argv[2], include=f'#include "sys.h"\\n#include "{sys.argv[3]}"\\n',
+build(builder("_faulty", more=sys.argv[2], include=f'#include "faults.h"\\n#include "{sys.argv[3]}"\\n',
               macros=[("SALLYPORT_FAULTS", "1")], flags=["-O1"]), pathlib.Path(sys.argv[1]))
 """
 

@@ -1,4 +1,4 @@
-"""The fault seam: it fails the calls it is told to, no others, and counts them."""
+"""The system calls: each can be made to fail, and none waits, whatever the descriptor was opened for."""
 
 from __future__ import annotations
 
@@ -7,43 +7,44 @@ import threading
 import time
 from collections.abc import Callable
 
-from crypto_ext import Pump
-from tests.crypto_ext.conftest import HANGS, Fault
-from tests.crypto_ext.rig import Rig, udp_packet
+import pytest
+
+from tests.crypto_ext.conftest import Fault
+from tests.crypto_ext.rig import Rig, tcp_super, udp_packet
 
 
-def test_skip_and_times(faults: Callable[..., None], hits: Callable[[Fault], int]) -> None:
-    with Rig(gso=False) as rig:
-        faults(Fault.SENDMSG, errno.EPERM, skip=2, times=3)
-        rig.a.write(*(udp_packet(60 + 40 * n) for n in range(8)))
+@pytest.mark.parametrize("kind", [kind for kind in Fault if kind != Fault.POLL])
+def test_each_can_be_made_to_fail(
+    faults: Callable[..., None], hits: Callable[[Fault], int], kind: Fault
+) -> None:
+    with Rig(join=True) as rig:
+        rig.b.write(udp_packet(100, back=True))  # the source of what a answers is known then
         rig.settle()
-        assert [len(p) for _, p in rig.b.read()] == [60, 100, 260, 300, 340]
-        assert hits(Fault.SENDMSG) == 3
+        faults(kind, errno.EAGAIN, times=1)
+        for _ in range(3):
+            rig.a.tun.send(tcp_super(9)[0])
+            rig.settle()
+        assert hits(kind) == 1
+        assert len(rig.b.read()) >= 2
+        assert rig.a.drops == {}
 
 
-def test_kinds_are_told_apart(faults: Callable[..., None], hits: Callable[[Fault], int]) -> None:
+def test_sleeping_can_be_made_to_fail(faults: Callable[..., None], hits: Callable[[Fault], int]) -> None:
     with Rig() as rig:
-        faults(Fault.SENDMSG_GSO, errno.EPERM)
-        faults(Fault.SENDMSG_SOURCE, errno.EPERM)
-        rig.a.write(udp_packet(100))  # alone, and from no particular source
+        faults(Fault.POLL, errno.EINTR, times=1)
+        thread = threading.Thread(target=rig.a.pump.run)
+        thread.start()
+        while hits(Fault.POLL) == 0:
+            time.sleep(0.001)
+        rig.a.pump.stop()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_blocking_socket_is_not_waited_for() -> None:
+    with Rig() as rig:
+        rig.a.udp.setblocking(True)
+        assert rig.a.pump.step(rig.now) == 0
+        rig.a.write(udp_packet(100))
         rig.settle()
         assert len(rig.b.read()) == 1
-        assert (hits(Fault.SENDMSG_GSO), hits(Fault.SENDMSG_SOURCE)) == (0, 0)
-
-
-def test_a_call_that_hangs_goes_on_when_it_is_let_go(
-    faults: Callable[..., None], hits: Callable[[Fault], int]
-) -> None:
-    pump = Pump(seed=1)
-    faults(Fault.POLL, HANGS)
-    thread = threading.Thread(target=pump.run)
-    thread.start()
-    while hits(Fault.POLL) == 0:
-        time.sleep(0.001)
-    pump.stop()
-    thread.join(0.1)
-    assert thread.is_alive()
-    faults(Fault.POLL, 0, times=0)
-    thread.join(10)
-    assert not thread.is_alive()
-    pump.close()
