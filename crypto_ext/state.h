@@ -75,8 +75,8 @@ static inline void sp_pump_give(struct sp_pump *pump)
 
     if (pump->keypairs.retired != NULL)
         sp_keypairs_bury(pump);
-    if (pump->asleep && pump->timers.count > 0 &&
-        (pump->armed_ns == 0 || pump->timers.heap[0]->heap_ns < pump->armed_ns)) {
+    if (pump->asleep && sp_heap_first(&pump->timers.heap) != NULL &&
+        (pump->armed_ns == 0 || sp_heap_first(&pump->timers.heap)->heap_ns < pump->armed_ns)) {
         pump->asleep = 0;
         kick = 1;
     }

@@ -1,8 +1,7 @@
-/* Timers as functions of (peer, now), over a lazy heap (timers.h). The table of events is the kernel's. */
+/* Timers as functions of (peer, now), their deadlines in a lazy heap (timers.h). The table of events is the kernel's. */
 #include "timers.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "state.h"
 
@@ -13,22 +12,12 @@ void sp_timers_init(struct sp_pump *pump, uint64_t seed)
 
 void sp_timers_close(struct sp_pump *pump)
 {
-    free(pump->timers.heap);
+    sp_heap_close(&pump->timers.heap);
 }
 
 int sp_timers_reserve(struct sp_pump *pump, uint32_t peers)
 {
-    struct sp_timers *timers = &pump->timers;
-    struct sp_peer **grown;
-
-    if (peers <= timers->room)
-        return 0;
-    grown = realloc(timers->heap, (size_t)peers * 2 * sizeof(*grown));
-    if (grown == NULL)
-        return -ENOMEM;
-    timers->heap = grown;
-    timers->room = peers * 2;
-    return 0;
+    return sp_heap_reserve(&pump->timers.heap, peers);
 }
 
 /* 0 to a third of a second (splitmix64), so that two ends do not start their handshakes together. */
@@ -39,53 +28,6 @@ static uint64_t jitter_ns(struct sp_timers *timers)
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
     return (z ^ (z >> 31)) % (SP_JITTER_NS + 1);
-}
-
-/* ---- the heap --------------------------------------------------------------------------------------- */
-
-static void heap_set(struct sp_timers *timers, uint32_t place, struct sp_peer *peer)
-{
-    timers->heap[place] = peer;
-    peer->heap_place = place + 1;
-}
-
-static void heap_up(struct sp_timers *timers, uint32_t place, struct sp_peer *peer)
-{
-    while (place > 0 && timers->heap[(place - 1) / 2]->heap_ns > peer->heap_ns) {
-        heap_set(timers, place, timers->heap[(place - 1) / 2]);
-        place = (place - 1) / 2;
-    }
-    heap_set(timers, place, peer);
-}
-
-static void heap_down(struct sp_timers *timers, uint32_t place, struct sp_peer *peer)
-{
-    for (;;) {
-        uint32_t child = place * 2 + 1;
-        if (child >= timers->count)
-            break;
-        if (child + 1 < timers->count && timers->heap[child + 1]->heap_ns < timers->heap[child]->heap_ns)
-            child++;
-        if (timers->heap[child]->heap_ns >= peer->heap_ns)
-            break;
-        heap_set(timers, place, timers->heap[child]);
-        place = child;
-    }
-    heap_set(timers, place, peer);
-}
-
-static void heap_remove(struct sp_timers *timers, struct sp_peer *peer)
-{
-    uint32_t place = peer->heap_place - 1;
-    struct sp_peer *last = timers->heap[--timers->count];
-
-    peer->heap_place = 0;
-    if (last == peer)
-        return;
-    if (last->heap_ns < peer->heap_ns)
-        heap_up(timers, place, last);
-    else
-        heap_down(timers, place, last);
 }
 
 static uint64_t nearest(const struct sp_peer *peer)
@@ -100,15 +42,8 @@ static uint64_t nearest(const struct sp_peer *peer)
 /* A deadline of the peer was set. Only one that comes before what the heap knows moves anything. */
 static void armed(struct sp_pump *pump, struct sp_peer *peer, uint64_t at_ns)
 {
-    struct sp_timers *timers = &pump->timers;
-
-    if (peer->heap_place == 0) {
-        peer->heap_ns = at_ns;
-        heap_up(timers, timers->count++, peer);
-    } else if (at_ns < peer->heap_ns) {
-        peer->heap_ns = at_ns;
-        heap_up(timers, peer->heap_place - 1, peer);
-    }
+    if (peer->heap_place == 0 || at_ns < peer->heap_ns)
+        sp_heap_earlier(&pump->timers.heap, peer, at_ns);
 }
 
 /* ---- events ----------------------------------------------------------------------------------------- */
@@ -174,7 +109,7 @@ void sp_timers_stop(struct sp_pump *pump, struct sp_peer *peer)
     peer->unanswered_at_ns = 0;
     peer->persistent_at_ns = 0;
     if (peer->heap_place != 0)
-        heap_remove(&pump->timers, peer);
+        sp_heap_remove(&pump->timers.heap, peer);
 }
 
 /* ---- deadlines -------------------------------------------------------------------------------------- */
@@ -217,40 +152,39 @@ static int fire(struct sp_pump *pump, struct sp_peer *peer, uint64_t now_ns)
 }
 
 /* Puts the first peer of the heap in its true place; 0 when it is there already. */
-static int correct_first(struct sp_timers *timers)
+static int correct_first(struct sp_heap *heap)
 {
-    struct sp_peer *peer = timers->heap[0];
+    struct sp_peer *peer = sp_heap_first(heap);
     uint64_t at_ns = nearest(peer);
 
     if (at_ns == peer->heap_ns)
         return 0;
-    if (at_ns == 0) {
-        heap_remove(timers, peer);
-    } else {
-        peer->heap_ns = at_ns;
-        heap_down(timers, 0, peer);
-    }
+    if (at_ns == 0)
+        sp_heap_remove(heap, peer);
+    else
+        sp_heap_later(heap, peer, at_ns);
     return 1;
 }
 
 int sp_timers_run(struct sp_pump *pump, uint64_t now_ns)
 {
-    struct sp_timers *timers = &pump->timers;
+    struct sp_heap *heap = &pump->timers.heap;
+    struct sp_peer *first;
     int fired = 0;
 
-    while (timers->count > 0 && timers->heap[0]->heap_ns <= now_ns)
-        if (!correct_first(timers))
-            fired += fire(pump, timers->heap[0], now_ns);
+    while ((first = sp_heap_first(heap)) != NULL && first->heap_ns <= now_ns)
+        if (!correct_first(heap))
+            fired += fire(pump, first, now_ns);
     return fired;
 }
 
 uint64_t sp_timers_next(struct sp_pump *pump)
 {
-    struct sp_timers *timers = &pump->timers;
+    struct sp_heap *heap = &pump->timers.heap;
 
-    while (timers->count > 0 && correct_first(timers))
+    while (sp_heap_first(heap) != NULL && correct_first(heap))
         ;
-    return timers->count > 0 ? timers->heap[0]->heap_ns : 0;
+    return sp_heap_first(heap) != NULL ? sp_heap_first(heap)->heap_ns : 0;
 }
 
 uint64_t sp_next_deadline(struct sp_pump *pump)

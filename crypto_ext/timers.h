@@ -9,13 +9,12 @@
 #define SALLYPORT_TIMERS_H
 
 #include "api.h"
+#include "heap.h"
 
 struct sp_peer;
 
 struct sp_timers {
-    struct sp_peer **heap;
-    uint32_t count;
-    uint32_t room;
+    struct sp_heap heap;
     uint64_t random;
 };
 
