@@ -1,4 +1,4 @@
-/* The three slots of every peer and the index table (keypairs.h). */
+/* The three slots of every peer (keypairs.h). */
 #include "keypairs.h"
 
 #include <errno.h>
@@ -7,73 +7,14 @@
 
 #include "state.h"
 
-enum { FIRST_TABLE = 64 };
-
 int sp_keypairs_init(struct sp_pump *pump)
 {
-    pump->keypairs.table = calloc(FIRST_TABLE, sizeof(*pump->keypairs.table));
-    pump->keypairs.mask = FIRST_TABLE - 1;
-    return pump->keypairs.table == NULL ? -ENOMEM : 0;
-}
-
-/* Local indices are random numbers that we drew ourselves, so their low bits are as good as any hash. */
-static uint32_t place_of(const struct sp_keypairs *keypairs, uint32_t index)
-{
-    uint32_t place = index & keypairs->mask;
-
-    while (keypairs->table[place] != NULL && keypairs->table[place]->local_index != index)
-        place = (place + 1) & keypairs->mask;
-    return place;
+    return sp_indices_init(&pump->keypairs.indices);
 }
 
 struct sp_keypair *sp_keypairs_find(const struct sp_pump *pump, uint32_t local_index)
 {
-    return pump->keypairs.table[place_of(&pump->keypairs, local_index)];
-}
-
-/* At most half full, so that probing stays short. */
-static int table_reserve(struct sp_keypairs *keypairs)
-{
-    struct sp_keypair **old = keypairs->table;
-    uint32_t size = keypairs->mask + 1;
-
-    if ((keypairs->count + 1) * 2 <= size)
-        return 0;
-    keypairs->table = calloc((size_t)size * 2, sizeof(*old));
-    if (keypairs->table == NULL) {
-        keypairs->table = old;
-        return -ENOMEM;
-    }
-    keypairs->mask = size * 2 - 1;
-    for (uint32_t i = 0; i < size; i++)
-        if (old[i] != NULL)
-            keypairs->table[place_of(keypairs, old[i]->local_index)] = old[i];
-    free(old);
-    return 0;
-}
-
-/* Removal without tombstones: whatever probed past the hole moves back into it. */
-static void table_remove(struct sp_keypairs *keypairs, uint32_t index)
-{
-    uint32_t hole = place_of(keypairs, index);
-    uint32_t place = hole;
-
-    keypairs->table[hole] = NULL;
-    keypairs->count--;
-    for (;;) {
-        struct sp_keypair *moved;
-        uint32_t home;
-        place = (place + 1) & keypairs->mask;
-        moved = keypairs->table[place];
-        if (moved == NULL)
-            return;
-        home = moved->local_index & keypairs->mask;
-        if (((place - home) & keypairs->mask) < ((place - hole) & keypairs->mask))
-            continue; /* its home lies behind the hole: it may stay */
-        keypairs->table[hole] = moved;
-        keypairs->table[place] = NULL;
-        hole = place;
-    }
+    return sp_indices_find(&pump->keypairs.indices, local_index);
 }
 
 static void retire(struct sp_pump *pump, struct sp_keypair **slot)
@@ -83,7 +24,7 @@ static void retire(struct sp_pump *pump, struct sp_keypair **slot)
     *slot = NULL;
     if (keypair == NULL)
         return;
-    table_remove(&pump->keypairs, keypair->local_index);
+    sp_indices_remove(&pump->keypairs.indices, keypair->local_index);
     sp_wipe(keypair, sizeof(*keypair));
     keypair->next_retired = pump->keypairs.retired;
     pump->keypairs.retired = keypair;
@@ -111,7 +52,7 @@ void sp_keypairs_erase(struct sp_pump *pump, struct sp_peer *peer)
 void sp_keypairs_close(struct sp_pump *pump)
 {
     sp_keypairs_bury(pump);
-    free(pump->keypairs.table);
+    sp_indices_close(&pump->keypairs.indices);
 }
 
 int sp_keypairs_used(struct sp_pump *pump, struct sp_keypair *keypair)
@@ -182,12 +123,12 @@ static void rotate(struct sp_pump *pump, struct sp_peer *peer, struct sp_keypair
 
 static int install(struct sp_pump *pump, struct sp_peer *peer, const struct sp_keypair_spec *spec)
 {
-    struct sp_keypairs *keypairs = &pump->keypairs;
+    struct sp_indices *indices = &pump->keypairs.indices;
     struct sp_keypair *fresh;
 
     if (sp_keypairs_find(pump, spec->local_index) != NULL)
         return -EADDRINUSE;
-    if (table_reserve(keypairs) != 0)
+    if (sp_indices_reserve(indices) != 0)
         return -ENOMEM;
     fresh = calloc(1, sizeof(*fresh));
     if (fresh == NULL)
@@ -199,8 +140,7 @@ static int install(struct sp_pump *pump, struct sp_peer *peer, const struct sp_k
     fresh->created_ns = spec->created_ns;
     fresh->is_initiator = spec->is_initiator != 0;
     fresh->peer = peer;
-    keypairs->table[place_of(keypairs, fresh->local_index)] = fresh;
-    keypairs->count++;
+    sp_indices_put(indices, fresh);
     rotate(pump, peer, fresh);
     sp_lost_remove(pump, peer);
     peer->key_asked_ns = 0;

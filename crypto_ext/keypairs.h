@@ -1,4 +1,4 @@
-/* Keypairs: previous, current and next of every peer, and the table from receiver index to keypair.
+/* Keypairs: previous, current and next of every peer.
  *
  * The rules of rotation are the kernel's (noise.c): an initiator's new keypair is current at once, a
  * responder's waits as next until the peer has used it. A keypair that falls out is wiped at once and
@@ -7,6 +7,7 @@
 #define SALLYPORT_KEYPAIRS_H
 
 #include "api.h"
+#include "indices.h"
 #include "window.h"
 
 struct sp_peer;
@@ -27,9 +28,7 @@ struct sp_keypair {
 };
 
 struct sp_keypairs {
-    struct sp_keypair **table; /* open addressing, linear probing */
-    uint32_t mask;
-    uint32_t count;
+    struct sp_indices indices;
     struct sp_keypair *retired;
 };
 
