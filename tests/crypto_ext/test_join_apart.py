@@ -98,6 +98,45 @@ def test_different_packets_stay_apart(case):
     assert [item.data for item in join(build(pair))] == build(pair)
 
 
+def with_bit_flipped(packet: Packet, bit: int) -> bytes:
+    """That packet with one bit of its headers changed, and right checksums all the same."""
+    data = bytearray(packet.build())
+    data[bit // 8] ^= 0x80 >> bit % 8
+    at = packet.transport_at
+    field = at + (16 if packet.protocol == TCP else 6)
+    addresses = (data[12:16], data[16:20]) if packet.family == 4 else (data[8:24], data[24:40])
+    if packet.family == 4:
+        struct.pack_into(">H", data, 10, 0)
+        struct.pack_into(">H", data, 10, 0xFFFF & ~fold(bytes(data[:at])))
+    struct.pack_into(">H", data, field, 0)
+    over = pseudo(*map(bytes, addresses), packet.protocol, len(data) - at)
+    struct.pack_into(">H", data, field, 0xFFFF & ~fold(bytes(data[at:]), over))
+    return bytes(data)
+
+
+def bits_of(at: int, byte_count: int) -> range:
+    return range(8 * at, 8 * (at + byte_count))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("base", [BASE, BASE6, BASE_U, BASE_U6], ids=["tcp4", "tcp6", "udp4", "udp6"])
+def test_every_bit_of_the_headers_keeps_two_packets_apart_but_those_that_a_cut_makes_anew(base, which):
+    """IPv4's id, the checksums; and PSH, which may come last. Each other one, whatever it means."""
+    psh = 8 * (base.transport_at + 13) + 4
+    free = {*bits_of(base.transport_at + (16 if base.protocol == TCP else 6), 2)}
+    free |= {*bits_of(4, 2), *bits_of(10, 2)} if base.family == 4 else set()
+    free |= {psh} if base.protocol == TCP and which == 1 else set()
+    for bit in range(8 * base.header_len):
+        pair = build([base, following(base)])
+        pair[which] = with_bit_flipped((base, following(base))[which], bit)
+        items = join(pair)
+        if bit in free:
+            assert [item.parts for item in items] == [pair], f"bit {bit} of byte {bit // 8}"
+        else:
+            assert [item.data for item in items] == pair, f"bit {bit} of byte {bit // 8}"
+            assert all(alone(item) for item in items)
+
+
 FORBIDDEN = ("ip_options", "flags", "reserved", "extensions", "zero_sum")
 FORBIDDEN_KINDS = [case for case, (_, new) in SECOND_DIFFERS.items() if next(iter(new)) in FORBIDDEN]
 
