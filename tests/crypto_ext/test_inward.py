@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from crypto_ext import Aead, Pending
 from tests.crypto_ext.packets import TCP, UDP
 from tests.crypto_ext.rig import Rig, between, install, network, tcp_super, udp_packet, udp_socket
+
+UDP_SEGMENT = 103
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -200,6 +203,42 @@ def cut_payload(header: bytes, packet: bytes) -> list[bytes]:
     payload = packet[28:]
     size = struct.unpack_from("=H", header, 4)[0] if header[1] else len(payload)
     return [payload[at : at + size] for at in range(0, len(payload), size)]
+
+
+def test_a_gro_batch_may_hold_several_peers_and_nothing_is_joined_across_them() -> None:
+    """Behind one NAT they have one address. A flow is its owner's alone: what a neighbour sends in its name
+    is dropped, even where it would adjoin.
+    """
+    with Rig(join=True) as rig, udp_socket("127.0.0.1") as nat:
+        neighbour, number = rig.b.pump.add_peer(bytes([3]) * 32), 100
+        rig.b.pump.allow(neighbour, network("10.0.0.3/32"))
+        rig.b.pump.install(
+            neighbour, send_key=bytes(32), receive_key=bytes([7]) * 32, local_index=number, remote_index=1,
+            created_ns=rig.now, is_initiator=False, now_ns=rig.now,
+        )  # fmt: skip
+        first = between().but(protocol=TCP, payload=b"a" * 400)
+        second = first.but(sequence=first.sequence + 400, payload=b"b" * 400)
+        third = second.but(sequence=second.sequence + 400, payload=b"c" * 400)
+        own = first.but(source=bytes([10, 0, 0, 3]))
+
+        def by_neighbour(plain: bytes, counter: int) -> bytes:
+            return struct.pack("<IIQ", 4, number, counter) + Aead().seal(bytes([7]) * 32, counter, plain)
+
+        batch = [
+            sealed(rig, first.build(), 5),
+            by_neighbour(third.build(), 0),
+            by_neighbour(own.build(), 1),
+            sealed(rig, second.build(), 6),
+        ]
+        segment = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", len(batch[0])))]
+        before = rig.b.pump.stats().udp_receives
+        nat.sendmsg(batch, segment, 0, rig.b.udp.getsockname())
+        rig.b.pump.step(rig.now)
+        assert rig.b.pump.stats().udp_receives == before + 1, "it came as one batch"
+        joined, alone = rig.b.read()
+        assert joined[1][40:] == b"a" * 400 + b"b" * 400
+        assert alone[1] == own.build()
+        assert rig.b.drops == {"source": 1}
 
 
 def test_one_batch_may_hold_more_packets_than_one_join_or_one_aead_batch() -> None:
