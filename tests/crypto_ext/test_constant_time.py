@@ -21,13 +21,14 @@ FOUND = 99
 MEMCHECK = (
     "valgrind", "-q", f"--error-exitcode={FOUND}", "--leak-check=no", "--expensive-definedness-checks=yes",
 )  # fmt: skip
-SUBJECTS = ["portable", *(["avx2"] if engines.runs_here("avx2") else []), "mac1"]
+WRAP = [f"-Wl,--wrap={name}" for name in ("sp_equal", "sp_seal_batch", "sp_open_batch")]
+SUBJECTS = ["portable", *(["avx2"] if engines.runs_here("avx2") else []), "mac1", "pump"]
 LEAKS = {"jump": "Conditional jump", "address": "Use of uninitialised value", "memcmp": "Conditional jump"}
 
 
 def harness(compiler: str) -> Path:
     sources = [leaf.HERE / "c" / "secrets_main.c", *sorted(leaf.SOURCE.glob("[!_]*.c"))]
-    flags = [*FLAGS, "-Werror", "-gdwarf-4", "-D_GNU_SOURCE", "-Wl,--wrap=sp_equal"]
+    flags = [*FLAGS, "-Werror", "-gdwarf-4", "-D_GNU_SOURCE", *WRAP]
     return leaf.compiled("secrets-main", sources, flags, ("-ldl", "-lpthread"), compiler)
 
 

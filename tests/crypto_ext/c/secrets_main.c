@@ -2,12 +2,15 @@
  * depends on them, and reports a jump or an address that does. So what runs through without a report takes the same
  * steps whatever the secret is. Public are lengths, counters, whether a tag was right, and what leaves by the wire.
  *
- * One argument: an AEAD path, "mac1", or a leak, of which memcheck must report each. Exits with 0 when the results
- * were right and depended on the secrets as they must; what memcheck says comes on top of that. */
+ * One argument: an AEAD path, "mac1", "pump", or a leak, of which memcheck must report each. Exits with 0 when
+ * the results were right and depended on the secrets as they must; what memcheck says comes on top of that. */
 #define _GNU_SOURCE 1
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <valgrind/memcheck.h>
 
 #include "api.h"
@@ -51,9 +54,15 @@ int __wrap_sp_equal(const void *a, const void *b, size_t bytes)
     return equal;
 }
 
+void __real_sp_seal_batch(struct sp_aead *aead, struct sp_aead_job *all, size_t n);
+void __wrap_sp_seal_batch(struct sp_aead *aead, struct sp_aead_job *all, size_t n);
+void __real_sp_open_batch(struct sp_aead *aead, struct sp_aead_job *all, size_t n);
+void __wrap_sp_open_batch(struct sp_aead *aead, struct sp_aead_job *all, size_t n);
+
 /* ---- the cipher ------------------------------------------------------------------------------------------ */
 
-static const uint32_t lengths[] = {1420, 0, 1, 15, 16, 17, 63, 64, 65, 127, 128, 200, 511, 576, 1000, 1419, 1452, 2048, 4100};
+static const uint32_t lengths[] = {
+    1420, 0, 1, 15, 16, 17, 63, 64, 65, 127, 128, 200, 511, 576, 1000, 1419, 1452, 2048, 4100};
 
 struct packet {
     uint8_t plain[MOST_BYTES], wire[MOST_BYTES], opened[MOST_BYTES];
@@ -83,7 +92,7 @@ static void seal(struct sp_aead *aead, size_t n, size_t shift)
             .placed = i % 2 ? len / 64 * 64 : 0,
         };
     }
-    sp_seal_batch(aead, jobs, n);
+    __real_sp_seal_batch(aead, jobs, n);
     for (size_t i = 0; i < n; i++) {
         size_t len = jobs[i].len + SP_TAG_BYTES;
         CHECK(secret_bits(packets[i].wire, len) == 8 * len);
@@ -102,7 +111,7 @@ static void open_again(struct sp_aead *aead, size_t n)
         if (i % 4 == 3)
             packets[i].wire[i % 8 == 3 ? 0 : jobs[i].len - 1] ^= 0x80;
     }
-    sp_open_batch(aead, jobs, n);
+    __real_sp_open_batch(aead, jobs, n);
     for (size_t i = 0; i < n; i++) {
         uint32_t len = jobs[i].len - SP_TAG_BYTES;
 
@@ -168,6 +177,83 @@ static void try_mac1(void)
     sp_pump_free(pump);
 }
 
+/* ---- the pump -------------------------------------------------------------------------------------------- */
+
+/* What the pump seals goes out, and what it opens goes to the host: its business with keys ends here. */
+void __wrap_sp_seal_batch(struct sp_aead *aead, struct sp_aead_job *all, size_t n)
+{
+    __real_sp_seal_batch(aead, all, n);
+    for (size_t i = 0; i < n; i++) {
+        CHECK(secret_bits(all[i].out + all[i].len, SP_TAG_BYTES) == 8 * SP_TAG_BYTES);
+        now_public(all[i].out, (size_t)all[i].len + SP_TAG_BYTES);
+    }
+}
+
+void __wrap_sp_open_batch(struct sp_aead *aead, struct sp_aead_job *all, size_t n)
+{
+    __real_sp_open_batch(aead, all, n);
+    for (size_t i = 0; i < n; i++)
+        now_public(all[i].out, all[i].len - SP_TAG_BYTES);
+}
+
+static void install(struct sp_pump *pump, uint32_t peer, int is_initiator)
+{
+    struct sp_keypair_spec spec = {
+        .local_index = is_initiator ? 2 : 3,
+        .remote_index = is_initiator ? 3 : 2,
+        .created_ns = 1,
+        .is_initiator = is_initiator,
+    };
+
+    memcpy(spec.send_key, keys[!is_initiator], SP_KEY_BYTES);
+    memcpy(spec.receive_key, keys[is_initiator], SP_KEY_BYTES);
+    CHECK(sp_peer_install(pump, peer, &spec, 2) == 0);
+}
+
+/* A pump that has itself for a peer, under two names: all that it does with keys, between their installation and
+ * their end. Some of what it sends it gets back damaged. */
+static void try_pump(void)
+{
+    enum { PACKETS = 8, BYTES = 100 };
+    static uint64_t slots[2][SP_SLOT_WORDS];
+    struct sp_pump *pump = sp_pump_new("portable", 1);
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t name_len = sizeof name;
+    int udp = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), tun[2];
+    uint8_t packet[BYTES] = {0x45, 0, 0, BYTES, [8] = 64, 17, [12] = 10, 0, 0, 1, 10, 0, 0, 2}, datagram[2000];
+    uint32_t peers[2];
+
+    CHECK(pump && bind(udp, (struct sockaddr *)&name, sizeof name) == 0);
+    CHECK(getsockname(udp, (struct sockaddr *)&name, &name_len) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, tun) == 0);
+    struct sp_endpoint at = {.family = 4, .port = ntohs(name.sin_port), .addr = {127, 0, 0, 1}};
+    CHECK(sp_pump_set_tun(pump, tun[1], 0, 1420) == 0 && sp_pump_set_udp(pump, udp, -1, 0) == 0);
+    for (int i = 0; i < 2; i++) { /* peer 0 is the one that sends, as initiator */
+        int64_t number = sp_peer_add(pump, (uint8_t[SP_KEY_BYTES]){(uint8_t)(i + 1)}, slots[i], 0);
+        CHECK(number > 0);
+        peers[i] = (uint32_t)number;
+        CHECK(sp_peer_allow(pump, peers[i], 4, i == 0 ? packet + 16 : packet + 12, 32) == 0);
+        CHECK(sp_peer_set_endpoint(pump, peers[i], &at) == 0);
+    }
+    install(pump, peers[1], 0);
+    install(pump, peers[0], 1);
+    for (int i = 0; i < PACKETS; i++)
+        CHECK(send(tun[0], packet, sizeof packet, 0) == sizeof packet);
+    CHECK(sp_step(pump, 3) > 0);
+    ssize_t len = recv(udp, datagram, sizeof datagram, 0);
+    datagram[len - 1] ^= 1;
+    CHECK(len > 0 && sendto(udp, datagram, (size_t)len, 0, (struct sockaddr *)&name, name_len) == len);
+    while (sp_step(pump, 4) > 0)
+        ;
+    CHECK(pump->stats.drops[SP_DROP_FORGED] == 1 && pump->stats.tun_packets_out >= PACKETS - 1);
+    CHECK(recv(tun[0], datagram, sizeof datagram, 0) == sizeof packet && memcmp(datagram, packet, sizeof packet) == 0);
+    CHECK(sp_peer_erase_keys(pump, peers[0]) == 0 && sp_peer_remove(pump, peers[1]) == 0);
+    sp_pump_free(pump);
+    close(udp);
+    close(tun[0]);
+    close(tun[1]);
+}
+
 /* ---- leaks: each must be reported ------------------------------------------------------------------------ */
 
 static volatile unsigned sink;
@@ -208,6 +294,8 @@ int main(int argc, char **argv)
         leak_by_memcmp();
     else if (strcmp(what, "mac1") == 0)
         try_mac1();
+    else if (strcmp(what, "pump") == 0)
+        try_pump();
     else
         try_aead(what);
     return 0;
