@@ -34,8 +34,8 @@ from appliance.config import UpConfig
 from appliance.control.door import Control
 from appliance.control.errors import StorageUnavailable
 from appliance.control.ports import NodeFacts
-from appliance.core.noise import Identity
 from appliance.device.device import Device, TunGoneError
+from appliance.device.peers import own_identity
 from appliance.device.revival import revive
 from appliance.device.sessions import SessionPeers
 from appliance.errors import StateError, UsageError, UserError, cause_of
@@ -165,7 +165,7 @@ class _Exit:
         self._stack.callback(device.close)
         device.use_sockets(prepared.udp)
         for private_key in keys.private_keys:
-            device.peers.add_identity(Identity(private_key))
+            device.peers.add_identity(own_identity(private_key))
         pump.set_tun(tun.fd, tun.offloads, tun.mtu)
         control = Control(
             store=prepared.store,

@@ -26,6 +26,7 @@ from crypto_ext import (
     Pending,
     Pump,
     Stats,
+    Symmetric,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Pump",
     "PumpFailed",
     "Stats",
+    "Symmetric",
     "aead_choice",
     "aead_path",
     "drive",

@@ -1,7 +1,9 @@
 """`bench handshake`: what does a handshake cost the responder beyond the curve mathematics that all pay?
 
     the responder        from an initiation's bytes to the answer's in `core/`, in this process: opened,
-                         proven, answered, keys derived. The peer is the bare X25519 mathematics of the same
+                         proven, answered, keys derived. It is the code that a device runs, on the symmetric
+                         state in C that `device/` gives every key of ours; what a device does before and
+                         after it, the next row has. The peer is the bare X25519 mathematics of the same
                          `cryptography`, as much as one such handshake needs: an ephemeral key and three
                          exchanges. Slices of both take turns; a sample is the median of its slices.
     the whole program    a program on a host of its own, asked over UDP by a crowd (initiator.py): gate,
@@ -26,9 +28,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from appliance.core.indices import IndexTable
 from appliance.core.messages import NS_PER_SECOND
-from appliance.core.noise import Identity, Pairing, create_initiation
+from appliance.core.noise import Pairing, create_initiation
 from appliance.core.peer import Peer
 from appliance.core.tai64n import encode, wall_tick
+from appliance.device.peers import own_identity
 from bench import wireguard
 from bench.cpu import process_seconds
 from bench.initiator import Task, as_line
@@ -49,8 +52,8 @@ class Responder:
     """`core/` as a responder, with messages enough for a sample."""
 
     def __init__(self, count: int) -> None:
-        self._identity = Identity(os.urandom(32))
-        pairing = Pairing(Identity(os.urandom(32)), self._identity.public_key)
+        self._identity = own_identity(os.urandom(32))
+        pairing = Pairing(own_identity(os.urandom(32)), self._identity.public_key)
         self._initiator = pairing.identity.public_key
         self._messages = [
             create_initiation(
@@ -120,7 +123,7 @@ class Program:
         self._host: Host = lab.host("r")
         self._interface = wireguard.start(self._host, implementation)
         self._key = wireguard.new_keys()
-        self._crowd = [Identity(os.urandom(32)) for _ in range(CROWD)]
+        self._crowd = [own_identity(os.urandom(32)) for _ in range(CROWD)]
         self._interface.configure(
             wireguard.config(
                 self._key,

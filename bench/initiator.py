@@ -16,8 +16,9 @@ import time
 from dataclasses import asdict, dataclass
 
 from appliance.core.messages import RESPONSE_BYTES, MessageType
-from appliance.core.noise import Identity, Pairing, create_initiation
+from appliance.core.noise import Pairing, create_initiation
 from appliance.core.tai64n import encode
+from appliance.device.peers import own_identity
 
 SILENCE_SECONDS = 2.0
 ROOM = 2048
@@ -40,7 +41,7 @@ class Task:
 def initiations(task: Task) -> list[bytes]:
     """Round after round, one message of each peer; every message has its own receiver index."""
     pairings = [
-        Pairing(Identity(bytes.fromhex(key)), bytes.fromhex(task.public_key)) for key in task.private_keys
+        Pairing(own_identity(bytes.fromhex(key)), bytes.fromhex(task.public_key)) for key in task.private_keys
     ]
     return [
         create_initiation(

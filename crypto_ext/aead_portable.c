@@ -1,5 +1,5 @@
-/* ChaCha20-Poly1305 (RFC 8439) in plain C: the fallback where there is no libcrypto, and the
- * reference that faster paths are tested against.
+/* ChaCha20-Poly1305 (RFC 8439) in plain C: the fallback where there is no libcrypto, the reference that faster
+ * paths are tested against, and what seals the parts of a handshake, which alone have additional data.
  *
  * ChaCha20 runs four blocks at a time, one block per lane of 128-bit GNU C vectors, which compile to
  * SSE2 and NEON. The first group of a packet holds block 0, whose first half is the Poly1305 key, and
@@ -8,11 +8,12 @@
  * Nothing but lengths and the verdict decides a branch or an address. open() verifies first: where
  * the tag is wrong, nothing is written. */
 #define _DEFAULT_SOURCE /* endian.h */
-#include "aead.h"
+#include "aead_portable.h"
 
 #include <endian.h>
 #include <string.h>
 
+#include "aead.h"
 #include "blake2s.h"
 #include "poly_portable.h"
 
@@ -118,7 +119,7 @@ static void stream_xor(struct stream *s, uint8_t *out, const uint8_t *in, size_t
 
 /* ---- the two doors ----------------------------------------------------------------------------------- */
 
-static void seal_one(const struct sp_aead_job *job)
+void sp_seal_portable(const struct sp_aead_job *job, const uint8_t *ad, size_t ad_len)
 {
     struct stream stream;
     uint8_t poly_key[SP_KEY_BYTES];
@@ -129,21 +130,23 @@ static void seal_one(const struct sp_aead_job *job)
     if (job->placed > 0 && job->out != job->in) /* else all of it stands there already */
         memcpy(job->out + job->placed, job->in + job->placed, job->len - job->placed);
     stream_xor(&stream, job->out, job->placed > 0 ? job->out : job->in, job->len);
-    sp_poly_portable(job->out + job->len, poly_key, job->out, job->len);
+    sp_poly_portable(job->out + job->len, poly_key, ad, ad_len, job->out, job->len);
     sp_wipe(&stream, sizeof stream);
     sp_wipe(poly_key, sizeof poly_key);
 }
 
-static int open_one(const struct sp_aead_job *job)
+int sp_open_portable(const struct sp_aead_job *job, const uint8_t *ad, size_t ad_len)
 {
     struct stream stream;
     uint8_t tag[SP_TAG_BYTES];
     size_t len = job->len - SP_TAG_BYTES;
     int verified;
 
+    if (job->len < SP_TAG_BYTES)
+        return 0;
     stream_begin(&stream, job->key, job->counter);
     stream_group(&stream);
-    sp_poly_portable(tag, stream.group, job->in, len);
+    sp_poly_portable(tag, stream.group, ad, ad_len, job->in, len);
     verified = sp_equal(tag, job->in + len, SP_TAG_BYTES);
     if (verified)
         stream_xor(&stream, job->out, job->in, len);
@@ -156,14 +159,14 @@ static void portable_seal(void *state, struct sp_aead_job *jobs, size_t n)
 {
     (void)state;
     for (size_t i = 0; i < n; i++)
-        seal_one(&jobs[i]);
+        sp_seal_portable(&jobs[i], NULL, 0);
 }
 
 static void portable_open(void *state, struct sp_aead_job *jobs, size_t n)
 {
     (void)state;
     for (size_t i = 0; i < n; i++)
-        jobs[i].ok = jobs[i].len >= SP_TAG_BYTES && open_one(&jobs[i]);
+        jobs[i].ok = (uint32_t)sp_open_portable(&jobs[i], NULL, 0);
 }
 
 static void *portable_make(void)

@@ -278,6 +278,30 @@ struct sp_peer_view {
 };
 int sp_peer_get(struct sp_pump *pump, uint32_t peer, struct sp_peer_view *out);
 
+/* ---- the symmetric state of a handshake ------------------------------------------------------------- */
+
+/* Noise's SymmetricState for WireGuard: symmetric.c does the steps, Python says their order and has the X25519.
+ * It is the caller's memory, begun by writing chain_key and hash, copied by copying it, wiped by sp_wipe; no lock.
+ * out is what the last call gave; no argument may lie there. Secrets and public keys have 32 bytes, texts up to 64
+ * and 16 more when sealed (else -EINVAL). -EBADMSG: forged. A call that fails changes nothing. */
+enum { SP_SYMMETRIC_TEXT_BYTES = 64 };
+struct sp_symmetric {
+    uint8_t chain_key[32];
+    uint8_t hash[32];
+    uint8_t out[80];
+};
+/* MixHash and MixKey, as patterns with a preshared key have it for token "e". */
+void sp_symmetric_mix_ephemeral(struct sp_symmetric *state, const uint8_t *public_key);
+/* MixKey, twice: nothing is sealed between "ee" and "se". */
+void sp_symmetric_mix_keys(struct sp_symmetric *state, const uint8_t *first, const uint8_t *second);
+/* MixKey, then EncryptAndHash (len + 16 bytes in out) or DecryptAndHash (len - 16). */
+int sp_symmetric_seal(struct sp_symmetric *state, const uint8_t *secret, const uint8_t *text, size_t len);
+int sp_symmetric_open(struct sp_symmetric *state, const uint8_t *secret, const uint8_t *sealed, size_t len);
+/* The end: MixKeyAndHash, an empty text sealed or opened, Split. out: the initiator's sending key, the responder's,
+ * and when sealing the tag. The chaining key and the hash are wiped. */
+void sp_symmetric_seal_end(struct sp_symmetric *state, const uint8_t *psk);
+int sp_symmetric_open_end(struct sp_symmetric *state, const uint8_t *psk, const uint8_t *tag);
+
 /* ---- small things that Python needs and C has anyway ------------------------------------------------ */
 
 void sp_wipe(void *memory, size_t bytes);

@@ -1,4 +1,4 @@
-/* Poly1305 (RFC 8439) in plain C, of a ciphertext without additional data.
+/* Poly1305 (RFC 8439) in plain C, of a ciphertext and the additional data before it.
  *
  * Three limbs of 44, 44 and 42 bits with 128-bit products, or five of 26 bits where the compiler has no
  * such type (SP_NO_INT128 forces that one, for tests). Nothing but the length decides a branch or an address. */
@@ -197,22 +197,29 @@ static void poly_end(struct poly *poly, uint8_t tag[POLY_BYTES])
 
 #endif
 
-void sp_poly_portable(uint8_t tag[POLY_BYTES], const uint8_t *key, const uint8_t *text, size_t len)
+/* Whole blocks, the last one padded with zeroes. */
+static void poly_padded(struct poly *poly, const uint8_t *data, size_t len)
 {
     size_t whole = len / POLY_BYTES, rest = len % POLY_BYTES;
     uint8_t block[POLY_BYTES] = {0};
-    uint64_t length = htole64(len);
+
+    poly_blocks(poly, data, whole);
+    if (rest > 0) {
+        memcpy(block, data + whole * POLY_BYTES, rest);
+        poly_blocks(poly, block, 1);
+    }
+}
+
+void sp_poly_portable(uint8_t tag[POLY_BYTES], const uint8_t *key, const uint8_t *ad, size_t ad_len, const uint8_t *text,
+                      size_t len)
+{
+    uint64_t lengths[2] = {htole64(ad_len), htole64(len)};
     struct poly poly;
 
     poly_begin(&poly, key);
-    poly_blocks(&poly, text, whole);
-    if (rest > 0) {
-        memcpy(block, text + whole * POLY_BYTES, rest);
-        poly_blocks(&poly, block, 1);
-        memset(block, 0, sizeof block);
-    }
-    memcpy(block + 8, &length, sizeof length);
-    poly_blocks(&poly, block, 1);
+    poly_padded(&poly, ad, ad_len);
+    poly_padded(&poly, text, len);
+    poly_blocks(&poly, (const uint8_t *)lengths, 1);
     poly_end(&poly, tag);
     sp_wipe(&poly, sizeof poly);
 }

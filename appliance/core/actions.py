@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from appliance.core.keypairs import Keypair
+from appliance.core.noise import Transport
+
 
 @dataclass(frozen=True, slots=True)
 class SendInitiation:
@@ -29,12 +32,8 @@ class SendResponse:
 class InstallKeypair:
     """Hand a session to the data plane. The keys stay out of every log."""
 
-    send_key: bytes = field(repr=False)
-    receive_key: bytes = field(repr=False)
-    local_index: int
-    remote_index: int
-    created_ns: int
-    is_initiator: bool
+    transport: Transport = field(repr=False)
+    keypair: Keypair
 
 
 @dataclass(frozen=True, slots=True)

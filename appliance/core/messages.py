@@ -65,12 +65,14 @@ class MessageType(IntEnum):
 # offset  0 type u8, reserved 3 x 0 | 4 sender index | 8 ephemeral | 40 static, sealed |
 #        88 timestamp, sealed | 116 mac1 | 132 mac2
 INITIATION_LAYOUT = struct.Struct("<II32s48s28s16s16s")
-INITIATION_MAC1_OFFSET = 116
+INITIATION_UNSIGNED = struct.Struct("<II32s48s28s")  # as far as mac1 protects it
+INITIATION_MAC1_OFFSET = INITIATION_UNSIGNED.size
 
 # offset  0 type u8, reserved 3 x 0 | 4 sender index | 8 receiver index | 12 ephemeral |
 #        44 nothing, sealed | 60 mac1 | 76 mac2
 RESPONSE_LAYOUT = struct.Struct("<III32s16s16s16s")
-RESPONSE_MAC1_OFFSET = 60
+RESPONSE_UNSIGNED = struct.Struct("<III32s16s")
+RESPONSE_MAC1_OFFSET = RESPONSE_UNSIGNED.size
 
 if INITIATION_LAYOUT.size != INITIATION_BYTES or RESPONSE_LAYOUT.size != RESPONSE_BYTES:
     raise AssertionError("handshake layouts do not have the sizes of the protocol")

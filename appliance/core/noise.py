@@ -20,10 +20,10 @@ a handshake in flight as it was.
 
 The caller owns all randomness: ephemeral private keys and indices come in as arguments.
 
-Wiping. The chaining key and hash that wait for a response stand in bytearrays and are zeroed when the
-wait ends. That is as far as Python goes: digests, shared secrets, ephemeral key bytes and derived
-keys pass through immutable `bytes` objects, whose memory is freed when the last reference goes but is
-not overwritten. Key objects of `cryptography` are cleansed by OpenSSL when they are freed.
+Wiping. The chaining key and hash live in a `SymmetricState` (symmetric.py), which is overwritten when the
+handshake is done or given up. What passes through immutable `bytes` is freed when the last reference goes but
+not overwritten: shared secrets, ephemeral key bytes and the session's two keys. Key objects of `cryptography`
+are cleansed by OpenSSL when they are freed.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from appliance.core.messages import (
-    INITIATION_LAYOUT,
     INITIATION_MAC1_OFFSET,
+    INITIATION_UNSIGNED,
     KEY_BYTES,
     NO_MAC2,
-    RESPONSE_LAYOUT,
     RESPONSE_MAC1_OFFSET,
+    RESPONSE_UNSIGNED,
     BadMessage,
     MessageType,
     parse_initiation_untrusted,
@@ -50,14 +50,10 @@ from appliance.core.primitives import (
     check_mac_untrusted,
     dh_untrusted,
     hash_,
-    kdf1,
-    kdf2,
-    kdf3,
     mac,
     mac1_key,
-    open_untrusted,
-    seal,
 )
+from appliance.core.symmetric import PlainState, StateMaker, SymmetricState
 from appliance.core.tai64n import TickFloor
 
 
@@ -75,8 +71,7 @@ class AuthenticInitiation(NamedTuple):
     timestamp: bytes
     sender_index: int
     ephemeral: X25519PublicKey
-    chain_key: bytes
-    hash: bytes
+    state: SymmetricState
 
 
 class OpenedInitiation(NamedTuple):
@@ -86,16 +81,17 @@ class OpenedInitiation(NamedTuple):
     sender_index: int
     ephemeral: X25519PublicKey
     sealed_timestamp: bytes
-    chain_key: bytes
-    hash: bytes
+    state: SymmetricState
 
     def authenticate_untrusted(self, static_static: bytes) -> AuthenticInitiation:
-        """Prove the claim with the secret that only the two static keys share, or BadMessage."""
-        chain_key, key = kdf2(self.chain_key, static_static)
-        timestamp = open_untrusted(key, self.sealed_timestamp, self.hash)
-        return AuthenticInitiation(
-            timestamp, self.sender_index, self.ephemeral, chain_key, hash_(self.hash + self.sealed_timestamp)
-        )
+        """Prove the claim with the secret that only the two static keys share, or BadMessage.
+
+        With that the handshake has moved on, so this is done once; after BadMessage it may be tried again.
+        """
+        timestamp = self.state.open(static_static, self.sealed_timestamp)
+        if timestamp is None:
+            raise BadMessage("timestamp")
+        return AuthenticInitiation(timestamp, self.sender_index, self.ephemeral, self.state)
 
 
 class Identity:
@@ -105,10 +101,13 @@ class Identity:
     stamps under this key never go back, also for peers that are removed and added again.
     """
 
-    __slots__ = ("_hash", "key", "mac1_key", "private_key", "public_key", "ticks")
+    __slots__ = ("_begun", "key", "mac1_key", "private_key", "public_key", "state_maker", "ticks")
 
-    def __init__(self, private_key: bytes) -> None:
-        """Clamp and keep `private_key` (32 bytes, else ValueError)."""
+    def __init__(self, private_key: bytes, state_maker: StateMaker = PlainState) -> None:
+        """Clamp and keep `private_key` (32 bytes, else ValueError).
+
+        Handshakes under this key, in both roles, have their symmetric state from `state_maker`.
+        """
         if len(private_key) != KEY_BYTES:
             raise ValueError(f"a private key has {KEY_BYTES} bytes, not {len(private_key)}")
         clamped = bytearray(private_key)
@@ -119,21 +118,20 @@ class Identity:
         self.public_key = self.key.public_key().public_bytes_raw()
         self.mac1_key = mac1_key(self.public_key)
         self.ticks = TickFloor()
-        self._hash = hash_(INITIAL_HASH + self.public_key)
+        self.state_maker = state_maker
+        self._begun = _begin(state_maker, self.public_key)
 
     def open_initiation_untrusted(self, data: bytes) -> OpenedInitiation:
         """Check mac1 and read who claims to have sent this initiation; BadMessage if it is not for us."""
         fields = parse_initiation_untrusted(data)
         check_mac_untrusted(self.mac1_key, data[:INITIATION_MAC1_OFFSET], fields.mac1)
         ephemeral = X25519PublicKey.from_public_bytes(fields.ephemeral)
-        chain_key = kdf1(INITIAL_CHAIN_KEY, fields.ephemeral)
-        chain_key, key = kdf2(chain_key, dh_untrusted(self.key, ephemeral))
-        digest = hash_(self._hash + fields.ephemeral)
-        public_key = open_untrusted(key, fields.sealed_static, digest)
-        digest = hash_(digest + fields.sealed_static)
-        return OpenedInitiation(
-            public_key, fields.sender_index, ephemeral, fields.sealed_timestamp, chain_key, digest
-        )
+        state = self._begun.fork()
+        state.mix_ephemeral(fields.ephemeral)
+        public_key = state.open(dh_untrusted(self.key, ephemeral), fields.sealed_static)
+        if public_key is None:
+            raise BadMessage("static key")
+        return OpenedInitiation(public_key, fields.sender_index, ephemeral, fields.sealed_timestamp, state)
 
 
 class Pairing:
@@ -153,43 +151,38 @@ class Pairing:
 class PendingInitiation:
     """An initiation we sent, waiting for its response."""
 
-    __slots__ = ("chain_key", "ephemeral", "hash", "local_index", "pairing")
+    __slots__ = ("ephemeral", "local_index", "pairing", "state")
 
     def __init__(
-        self, pairing: Pairing, local_index: int, ephemeral: X25519PrivateKey, chain_key: bytes, digest: bytes
+        self, pairing: Pairing, local_index: int, ephemeral: X25519PrivateKey, state: SymmetricState
     ) -> None:
         self.pairing = pairing
         self.local_index = local_index
         self.ephemeral: X25519PrivateKey | None = ephemeral
-        self.chain_key = bytearray(chain_key)
-        self.hash = bytearray(digest)
+        self.state = state
 
     def wipe(self) -> None:
         """Zero what is secret; from now on no response is consumed."""
         self.ephemeral = None
-        self.chain_key[:] = bytes(len(self.chain_key))
-        self.hash[:] = bytes(len(self.hash))
+        self.state.wipe()
 
 
 def create_initiation(
     pairing: Pairing, *, local_index: int, ephemeral_key: bytes, timestamp: bytes
 ) -> tuple[bytes, PendingInitiation]:
     """The first message to a peer, and what must be kept until its response comes."""
+    identity = pairing.identity
     ephemeral = X25519PrivateKey.from_private_bytes(ephemeral_key)
     ephemeral_public = ephemeral.public_key().public_bytes_raw()
-    digest = hash_(hash_(INITIAL_HASH + pairing.public_key) + ephemeral_public)
-    chain_key = kdf1(INITIAL_CHAIN_KEY, ephemeral_public)
-    chain_key, key = kdf2(chain_key, dh_untrusted(ephemeral, pairing.remote))
-    sealed_static = seal(key, pairing.identity.public_key, digest)
-    digest = hash_(digest + sealed_static)
-    chain_key, key = kdf2(chain_key, pairing.static_static)
-    sealed_timestamp = seal(key, timestamp, digest)
-    digest = hash_(digest + sealed_timestamp)
-    unsigned = INITIATION_LAYOUT.pack(
-        MessageType.INITIATION, local_index, ephemeral_public, sealed_static, sealed_timestamp, b"", b""
-    )[:INITIATION_MAC1_OFFSET]
+    state = _begin(identity.state_maker, pairing.public_key)
+    state.mix_ephemeral(ephemeral_public)
+    sealed_static = state.seal(dh_untrusted(ephemeral, pairing.remote), identity.public_key)
+    sealed_timestamp = state.seal(pairing.static_static, timestamp)
+    unsigned = INITIATION_UNSIGNED.pack(
+        MessageType.INITIATION, local_index, ephemeral_public, sealed_static, sealed_timestamp
+    )
     message = unsigned + mac(pairing.mac1_key, unsigned) + NO_MAC2
-    return message, PendingInitiation(pairing, local_index, ephemeral, chain_key, digest)
+    return message, PendingInitiation(pairing, local_index, ephemeral, state)
 
 
 def create_response(
@@ -200,24 +193,21 @@ def create_response(
     ephemeral_key: bytes,
     preshared_key: bytes,
 ) -> tuple[bytes, Transport]:
-    """The second message, and the keys of the session that it opens.
+    """The second message, and the keys of the session that it opens. An initiation is answered once.
 
     Neither Dh can be zero here: a low-order ephemeral failed already when the initiation was opened,
     a low-order static key gives no Pairing, and no clamped scalar takes any other point to zero.
     """
     ephemeral = X25519PrivateKey.from_private_bytes(ephemeral_key)
     ephemeral_public = ephemeral.public_key().public_bytes_raw()
-    digest = hash_(initiation.hash + ephemeral_public)
-    chain_key = kdf1(initiation.chain_key, ephemeral_public)
-    chain_key = kdf1(chain_key, dh_untrusted(ephemeral, initiation.ephemeral))
-    chain_key = kdf1(chain_key, dh_untrusted(ephemeral, pairing.remote))
-    chain_key, mixed, key = kdf3(chain_key, preshared_key)
-    sealed_nothing = seal(key, b"", hash_(digest + mixed))
-    unsigned = RESPONSE_LAYOUT.pack(
-        MessageType.RESPONSE, local_index, initiation.sender_index, ephemeral_public, sealed_nothing, b"", b""
-    )[:RESPONSE_MAC1_OFFSET]
+    state = initiation.state
+    state.mix_ephemeral(ephemeral_public)
+    state.mix_keys(dh_untrusted(ephemeral, initiation.ephemeral), dh_untrusted(ephemeral, pairing.remote))
+    sealed_nothing, receive_key, send_key = state.seal_end(preshared_key)
+    unsigned = RESPONSE_UNSIGNED.pack(
+        MessageType.RESPONSE, local_index, initiation.sender_index, ephemeral_public, sealed_nothing
+    )
     message = unsigned + mac(pairing.mac1_key, unsigned) + NO_MAC2
-    receive_key, send_key = kdf2(chain_key, b"")
     return message, Transport(send_key, receive_key, initiation.sender_index)
 
 
@@ -229,11 +219,16 @@ def consume_response_untrusted(pending: PendingInitiation, data: bytes, *, presh
     identity = pending.pairing.identity
     check_mac_untrusted(identity.mac1_key, data[:RESPONSE_MAC1_OFFSET], fields.mac1)
     remote = X25519PublicKey.from_public_bytes(fields.ephemeral)
-    digest = hash_(pending.hash + fields.ephemeral)
-    chain_key = kdf1(pending.chain_key, fields.ephemeral)
-    chain_key = kdf1(chain_key, dh_untrusted(pending.ephemeral, remote))
-    chain_key = kdf1(chain_key, dh_untrusted(identity.key, remote))
-    chain_key, mixed, key = kdf3(chain_key, preshared_key)
-    open_untrusted(key, fields.sealed_nothing, hash_(digest + mixed))
-    send_key, receive_key = kdf2(chain_key, b"")
+    state = pending.state.fork()
+    state.mix_ephemeral(fields.ephemeral)
+    state.mix_keys(dh_untrusted(pending.ephemeral, remote), dh_untrusted(identity.key, remote))
+    keys = state.open_end(preshared_key, fields.sealed_nothing)
+    if keys is None:
+        raise BadMessage("nothing")
+    send_key, receive_key = keys
     return Transport(send_key, receive_key, fields.sender_index)
+
+
+def _begin(state_maker: StateMaker, responder_key: bytes) -> SymmetricState:
+    """The state before the first message to the owner of that key."""
+    return state_maker(INITIAL_CHAIN_KEY, hash_(INITIAL_HASH + responder_key))

@@ -335,17 +335,9 @@ class Peer:
     def _session_derived(
         self, transport: Transport, local_index: int, now_ns: int, *, is_initiator: bool
     ) -> None:
-        self._actions += (
-            InstallKeypair(
-                send_key=transport.send_key,
-                receive_key=transport.receive_key,
-                local_index=local_index,
-                remote_index=transport.remote_index,
-                created_ns=now_ns,
-                is_initiator=is_initiator,
-            ),
-        )
-        self._release(self.keypairs.install(Keypair(local_index, now_ns, is_initiator)))
+        keypair = Keypair(local_index, now_ns, is_initiator)
+        self._actions += (InstallKeypair(transport, keypair),)
+        self._release(self.keypairs.install(keypair))
         self._erase_at_ns = now_ns + ERASE_AFTER_NS
 
     def _handshake_complete(self, wall_ns: int) -> None:

@@ -16,7 +16,6 @@ from ipaddress import IPv6Address
 import trio
 
 from appliance.clock import boottime_ns
-from appliance.core.noise import Identity
 from appliance.core.uapi_text import (
     ZERO_KEY,
     Address,
@@ -28,7 +27,7 @@ from appliance.core.uapi_text import (
     format_endpoint,
 )
 from appliance.device.device import Device
-from appliance.device.peers import PeerRecord
+from appliance.device.peers import PeerRecord, own_identity
 from appliance.errors import InUseError
 from appliance.pump import Endpoint
 
@@ -71,7 +70,7 @@ def _guard(device: Device, change: DeviceChange) -> None:
 
 
 def _set_private_key(device: Device, key: bytes) -> None:
-    identity = None if key == ZERO_KEY else Identity(key)
+    identity = None if key == ZERO_KEY else own_identity(key)
     current = device.peers.identity
     if identity is not None and current is not None and identity.private_key == current.private_key:
         return  # the same key again must not break the sessions in use

@@ -253,15 +253,15 @@ class Device:
                     self._send(record, message, retry=retry, now_ns=now)
                 case SendResponse(message):
                     self._send(record, message, retry=False, now_ns=now)
-                case InstallKeypair():
+                case InstallKeypair(transport, keypair):
                     self.pump.install(
                         record.handle,
-                        send_key=action.send_key,
-                        receive_key=action.receive_key,
-                        local_index=action.local_index,
-                        remote_index=action.remote_index,
-                        created_ns=action.created_ns,
-                        is_initiator=action.is_initiator,
+                        send_key=transport.send_key,
+                        receive_key=transport.receive_key,
+                        local_index=keypair.local_index,
+                        remote_index=transport.remote_index,
+                        created_ns=keypair.created_ns,
+                        is_initiator=keypair.is_initiator,
                         now_ns=now,
                     )
                 case HandshakeDone(wall):

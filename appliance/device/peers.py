@@ -18,7 +18,7 @@ from appliance.core.indices import IndexTable
 from appliance.core.noise import Identity
 from appliance.core.peer import Peer
 from appliance.core.uapi_text import Network
-from appliance.pump import Pump
+from appliance.pump import Pump, Symmetric
 
 
 @dataclass(eq=False, slots=True)
@@ -33,6 +33,11 @@ class PeerRecord:
     keepalive_seconds: int = 0
     allowed_ips: dict[Network, None] = field(default_factory=dict)
     timer_ns: int | None = None
+
+
+def own_identity(private_key: bytes) -> Identity:
+    """A private key of ours as this program uses it: what handshakes need beside X25519 is computed in C."""
+    return Identity(private_key, Symmetric)
 
 
 class PeerTable:

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from appliance.core.accounting import Purse
-from appliance.core.noise import Identity
 from appliance.core.ula import address_in
 from appliance.device.device import Device
-from appliance.device.peers import PeerRecord
+from appliance.device.peers import PeerRecord, own_identity
 from appliance.pump import Endpoint
 
 _ENDPOINT_WORDS = slice(13, 16)
@@ -72,7 +71,7 @@ class SessionPeers:
 
     async def add_key(self, private_key: bytes) -> None:
         """See DataPlane.add_key."""
-        self._device.peers.add_identity(Identity(private_key))
+        self._device.peers.add_identity(own_identity(private_key))
 
     async def drop_key(self, public_key: bytes) -> bool:
         """See DataPlane.drop_key."""

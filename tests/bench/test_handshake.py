@@ -10,6 +10,7 @@ from bench import handshake
 from bench.handshake import Mathematics, Program, Responder
 from bench.lab import Lab
 from bench.process import LabError
+from crypto_ext import Symmetric
 
 OURS = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "sallyport-wg"
 
@@ -23,6 +24,10 @@ def test_the_responder_answers_each_message_once() -> None:
         responder.answer()
     with pytest.raises(StopIteration):
         responder.answer()
+
+
+def test_it_runs_on_what_a_device_gives_its_keys() -> None:
+    assert Responder(0)._identity.state_maker is Symmetric
 
 
 def test_a_refused_message_is_no_measurement() -> None:

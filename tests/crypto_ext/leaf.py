@@ -23,10 +23,11 @@ import cffi
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parent.parent / "crypto_ext"
-HEADERS = ("blake2s", "checksum", "ip", "split", "join", "join_packet", "window", "trie")  # beside api.h
+# Beside api.h.
+HEADERS = ("blake2s", "checksum", "hkdf", "ip", "split", "join", "join_packet", "window", "trie")
 CIPHER_FILES = ("aead*.c", "chacha*.c", "libcrypto.c", "poly*.c", "xor_*.c")
 CIPHER = sorted(path for pattern in CIPHER_FILES for path in SOURCE.glob(pattern))
-SOURCES = (*(SOURCE / f"{name}.c" for name in (*HEADERS, "cpu", "wipe")), *CIPHER)
+SOURCES = (*(SOURCE / f"{name}.c" for name in (*HEADERS, "cpu", "symmetric", "wipe")), *CIPHER)
 INCLUDED = tuple(sorted(SOURCE.glob("*.h")))
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 

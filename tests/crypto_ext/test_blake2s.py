@@ -32,6 +32,21 @@ def test_any_key_and_message(key, data):
     assert mac(key, data) == hashlib.blake2s(data, key=key, digest_size=16).digest()
 
 
+@given(data=st.binary(max_size=400) | st.integers(0, 400).map(bytes))
+def test_the_hash_of_anything(data):
+    ffi, lib = leaf.load()
+    out = ffi.new("uint8_t[33]", b"\xee" * 33)
+    lib.sp_blake2s_hash(out, ffi.from_buffer(data), len(data))
+    assert bytes(out) == hashlib.blake2s(data).digest() + b"\xee"
+
+
+def test_the_vector_of_rfc_7693():
+    ffi, lib = leaf.load()
+    out = ffi.new("uint8_t[32]")
+    lib.sp_blake2s_hash(out, b"abc", 3)
+    assert bytes(out).hex() == "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982"
+
+
 @pytest.mark.parametrize("length", [0, 1, 16, 32])
 def test_equal(length):
     ffi, lib = leaf.load()

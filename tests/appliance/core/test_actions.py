@@ -3,17 +3,12 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from appliance.core.actions import HandshakeDone, InstallKeypair, SendInitiation
+from appliance.core.keypairs import Keypair
+from appliance.core.noise import Transport
 
 
 def test_keys_never_show_in_a_repr():
-    action = InstallKeypair(
-        send_key=b"S" * 32,
-        receive_key=b"R" * 32,
-        local_index=1,
-        remote_index=2,
-        created_ns=3,
-        is_initiator=True,
-    )
+    action = InstallKeypair(Transport(b"S" * 32, b"R" * 32, 2), Keypair(1, 3, is_initiator=True))
     assert "SSSS" not in repr(action)
     assert "RRRR" not in repr(action)
     assert "local_index=1" in repr(action)

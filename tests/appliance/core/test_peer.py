@@ -40,7 +40,7 @@ def test_the_plain_handshake_message_by_message(psk):
     # The responder's key is there before its response leaves; it is done when the key was used.
     assert kinds(wire.bob) == [InstallKeypair, SendResponse, HandshakeDone]
     assert not wire.alice.actions[0].retry
-    assert wire.alice.actions[1].created_ns == START_NS + 2 * MILLISECOND_NS
+    assert wire.alice.actions[1].keypair.created_ns == START_NS + 2 * MILLISECOND_NS
     assert wire.alice.actions[2].wall_ns == wire.alice.wall_ns - 998 * MILLISECOND_NS
 
     wire.bob.send(b"well met")
@@ -64,10 +64,12 @@ def test_indices_of_the_messages_are_those_of_the_sessions():
     wire.alice.send(b"x")
     wire.run(1)
     initiation, response, data = (seen.data for seen in wire.eve)
-    assert initiation[4:8] == response[8:12] == wire.alice.current.spec.local_index.to_bytes(4, "little")
-    assert response[4:8] == data[4:8] == wire.bob.current.spec.local_index.to_bytes(4, "little")
+    assert (
+        initiation[4:8] == response[8:12] == wire.alice.current.spec.keypair.local_index.to_bytes(4, "little")
+    )
+    assert response[4:8] == data[4:8] == wire.bob.current.spec.keypair.local_index.to_bytes(4, "little")
     for node in wire.nodes:
-        assert node.indices.find(node.current.spec.local_index) is node.peer
+        assert node.indices.find(node.current.spec.keypair.local_index) is node.peer
         assert len(node.indices) == 1
 
 
@@ -96,10 +98,10 @@ def test_a_hundred_handshakes_over_a_terrible_network():
         wire.alice.peer.key_wanted(wire.now_ns, wire.alice.wall_ns)
         wire.alice.act()
         wire.run(1)
-        one, other = wire.alice.current.spec, wire.bob.current.spec
+        one, other = wire.alice.current.spec.transport, wire.bob.current.spec.transport
         assert (one.send_key, one.receive_key) == (other.receive_key, other.send_key)
         for node in wire.nodes:
-            assert {session.spec.local_index for session in node.sessions()} == {
+            assert {session.spec.keypair.local_index for session in node.sessions()} == {
                 pair.local_index
                 for pair in (node.peer.keypairs.previous, node.peer.keypairs.current, node.peer.keypairs.next)
                 if pair is not None

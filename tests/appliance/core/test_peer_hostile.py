@@ -301,7 +301,7 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def indices_are_those_of_sessions_and_the_one_handshake(self):
         for node in self.wire.nodes:
-            sessions = {session.spec.local_index for session in node.sessions()}
+            sessions = {session.spec.keypair.local_index for session in node.sessions()}
             assert all(node.indices.find(index) is node.peer for index in sessions)
             assert len(node.indices) - len(sessions) in (0, 1)
 

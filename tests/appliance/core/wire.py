@@ -35,8 +35,9 @@ from appliance.core.messages import (
     MessageType,
     parse_response_untrusted,
 )
-from appliance.core.noise import Identity
+from appliance.core.noise import Identity, PendingInitiation
 from appliance.core.peer import Peer
+from appliance.core.symmetric import PlainState
 
 MILLISECOND_NS = 1_000_000
 START_NS = 5_000 * NS_PER_SECOND
@@ -59,6 +60,13 @@ class Seen:
         return self.data[0]
 
 
+def wiped(pending: PendingInitiation) -> bool:
+    """Whether nothing is left of a handshake's state, which is of the plain kind here."""
+    state = pending.state
+    assert isinstance(state, PlainState)
+    return state._chain_key == state._hash == bytes(32)
+
+
 class Session:
     """A keypair in the stand-in data plane."""
 
@@ -68,7 +76,7 @@ class Session:
         self.seen: set[int] = set()
 
     def usable(self, now_ns: int) -> bool:
-        return now_ns < self.spec.created_ns + REJECT_AFTER_TIME_NS
+        return now_ns < self.spec.keypair.created_ns + REJECT_AFTER_TIME_NS
 
 
 class Node:
@@ -99,7 +107,7 @@ class Node:
         return [session for session in (self.previous, self.current, self.next) if session is not None]
 
     def in_use(self, index: int) -> bool:
-        return any(session.spec.local_index == index for session in self.sessions())
+        return any(session.spec.keypair.local_index == index for session in self.sessions())
 
     @property
     def wall_ns(self) -> int:
@@ -139,19 +147,21 @@ class Node:
         self.act()
 
     def _seal(self, session: Session, payload: bytes) -> None:
-        header = TRANSPORT_HEADER.pack(MessageType.TRANSPORT, session.spec.remote_index, session.sent)
+        header = TRANSPORT_HEADER.pack(
+            MessageType.TRANSPORT, session.spec.transport.remote_index, session.sent
+        )
         nonce = bytes(4) + header[8:]
         session.sent += 1
-        sealed = ChaCha20Poly1305(session.spec.send_key).encrypt(nonce, payload, b"")
+        sealed = ChaCha20Poly1305(session.spec.transport.send_key).encrypt(nonce, payload, b"")
         self.wire.send(self, header + sealed)
 
     def _open(self, data: bytes) -> None:
         _, index, counter = TRANSPORT_HEADER.unpack_from(data)
         for session in self.sessions():
-            if session.spec.local_index != index or not session.usable(self.wire.now_ns):
+            if session.spec.keypair.local_index != index or not session.usable(self.wire.now_ns):
                 continue
             try:
-                payload = ChaCha20Poly1305(session.spec.receive_key).decrypt(
+                payload = ChaCha20Poly1305(session.spec.transport.receive_key).decrypt(
                     bytes(4) + data[8:16], data[16:], b""
                 )
             except InvalidTag:
@@ -174,9 +184,9 @@ class Node:
             self._seal(self.current, payload)
 
     def _install(self, spec: InstallKeypair) -> None:
-        assert not self.in_use(spec.local_index)
+        assert not self.in_use(spec.keypair.local_index)
         session = Session(spec)
-        if not spec.is_initiator:
+        if not spec.keypair.is_initiator:
             self.previous, self.next = None, session
             return
         self.previous = self.current if self.next is None else self.next

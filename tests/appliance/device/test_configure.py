@@ -14,7 +14,7 @@ from appliance.device.configure import apply, device_state, peer_states
 from appliance.device.device import Device
 from appliance.device.sessions import SessionPeers
 from appliance.net.udp import open_udp
-from appliance.pump import Pump
+from appliance.pump import Pump, Symmetric
 
 A, B, C = (bytes([n]) * 32 for n in (1, 2, 3))
 
@@ -80,6 +80,8 @@ async def test_our_own_key_is_no_peer_whichever_comes_first(device: Device) -> N
 async def test_the_private_key_is_clamped_shown_and_removed_by_zero(device: Device) -> None:
     await set_(device, f"private_key={(bytes([255]) * 32).hex()}", f"public_key={A.hex()}")
     shown = get(device).splitlines()[0]
+    assert device.peers.identity is not None
+    assert device.peers.identity.state_maker is Symmetric
     assert shown == "private_key=" + (b"\xf8" + b"\xff" * 30 + b"\x7f").hex()
     await set_(device, f"private_key={'0' * 64}")
     assert "private_key" not in get(device)

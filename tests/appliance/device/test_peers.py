@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.core.noise import Identity
-from appliance.device.peers import PeerTable
-from appliance.pump import Pump
+from appliance.device.peers import PeerTable, own_identity
+from appliance.pump import Pump, Symmetric
 
 KEYS = [bytes([n]) * 32 for n in range(1, 5)]
 NETWORKS = [ip_network(text) for text in ("10.0.0.0/8", "10.1.0.0/16", "10.1.1.0/24", "0.0.0.0/0")]
@@ -105,3 +107,12 @@ def test_a_removed_peers_number_means_nobody(pump: Pump) -> None:
     table.remove(record)
     assert table.by_handle(record.handle) is None
     assert table.add(KEYS[1]).handle != record.handle
+
+
+def test_every_key_of_ours_has_its_handshakes_computed_in_c() -> None:
+    own = own_identity(KEYS[0])
+    assert own.state_maker is Symmetric
+    assert own.public_key == Identity(KEYS[0]).public_key
+    program = Path(__file__).resolve().parents[3] / "appliance"
+    makers = [path.name for path in program.rglob("*.py") if re.search(r"\bIdentity\(", path.read_text())]
+    assert makers == ["peers.py"], "there is one place in which they are made"
