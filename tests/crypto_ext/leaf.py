@@ -28,6 +28,10 @@ HEADERS = ("blake2s", "checksum", "hkdf", "ip", "split", "join", "join_packet", 
 CIPHER_FILES = ("aead*.c", "chacha*.c", "libcrypto.c", "poly*.c", "xor_*.c")
 CIPHER = sorted(path for pattern in CIPHER_FILES for path in SOURCE.glob(pattern))
 SOURCES = (*(SOURCE / f"{name}.c" for name in (*HEADERS, "cpu", "symmetric", "wipe")), *CIPHER)
+SYMMETRIC = tuple(
+    SOURCE / f"{name}.c"
+    for name in ("symmetric", "hkdf", "blake2s", "aead_portable", "poly_portable", "wipe")
+)
 INCLUDED = tuple(sorted(SOURCE.glob("*.h")))
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 

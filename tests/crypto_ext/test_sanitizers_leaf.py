@@ -10,16 +10,12 @@ import pytest
 from tests.crypto_ext import leaf
 
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g")
-SYMMETRIC = tuple(
-    leaf.SOURCE / f"{name}.c"
-    for name in ("symmetric", "hkdf", "blake2s", "aead_portable", "poly_portable", "wipe")
-)
 
 
 @pytest.mark.parametrize("defines", [(), ("-DSP_NO_AVX2", "-DSP_NO_INT128")], ids=["best", "baseline"])
 @pytest.mark.parametrize(
     ("harness", "rounds", "sources"),
-    [("leaf_main", 40, leaf.SOURCES), ("symmetric_main", 500, SYMMETRIC)],
+    [("leaf_main", 40, leaf.SOURCES), ("symmetric_main", 500, leaf.SYMMETRIC)],
     ids=["leaf", "symmetric"],
 )
 def test_random_and_edge_inputs(harness, rounds, sources, defines):

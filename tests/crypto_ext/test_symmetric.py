@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import cffi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,19 +148,23 @@ def test_what_was_derived_is_nowhere() -> None:
     assert present > 0  # or the search proves nothing
 
 
+LOOKING = """
+int leaf_traces_of_a_copy(const uint8_t *key);
+int leaf_traces_of_symmetric(struct sp_symmetric *state, const uint8_t *key);
+"""
+
+
 @pytest.mark.parametrize("compiler", leaf.COMPILERS)
 @pytest.mark.parametrize("optimisation", ["-O0", "-O2", "-O3"])
 def test_no_step_leaves_a_key_on_the_stack(compiler: str, optimisation: str) -> None:
-    declare = """
-    int leaf_traces_of_hkdf(const uint8_t *key);
-    int leaf_traces_of_symmetric(struct sp_symmetric *state, const uint8_t *key);
-    """
-    leaf_ffi, leaf_lib = leaf.load(
-        extra="leaf_stack.c", declare=declare, compiler=compiler, optimisation=optimisation
-    )
-    assert leaf_lib.leaf_traces_of_hkdf(os.urandom(32)) > 0  # or the search proves nothing
-    state = leaf_ffi.new("struct sp_symmetric *")
-    assert leaf_lib.leaf_traces_of_symmetric(state, os.urandom(32)) == 0
+    looking = cffi.FFI()
+    looking.cdef(leaf.declarations() + LOOKING)
+    flags = [*leaf.WARNINGS, optimisation, "-fPIC", "-shared"]
+    sources = [leaf.HERE / "c" / "leaf_stack.c", *leaf.SYMMETRIC]
+    library = looking.dlopen(str(leaf.compiled("leaf-stack", sources, flags, compiler=compiler)))
+    assert library.leaf_traces_of_a_copy(os.urandom(32)) > 0  # or the search proves nothing
+    state = looking.new("struct sp_symmetric *")
+    assert library.leaf_traces_of_symmetric(state, os.urandom(32)) == 0
 
 
 def test_it_is_wiped_with_its_last_reference() -> None:
