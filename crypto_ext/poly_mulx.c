@@ -16,10 +16,11 @@ static inline __attribute__((always_inline)) void absorb(struct sp_poly *poly, c
 {
     for (; blocks > 0; blocks--, text += SP_POLY_BYTES) {
         uint64_t a0, a1, b0, b1, c;
-        __asm__ volatile(SP_POLY_BLOCK(0)
+        __asm__ volatile(SP_POLY_BLOCK(0, h1, b0, a1)
                 : SP_POLY_OUTPUTS(poly, a0, a1, b0, b1, c)
                 : SP_POLY_INPUTS(poly), [text] "r"(text)
-                : "rdx", "cc", "memory");
+                : "cc", "memory");
+        poly->h[1] = b0;
     }
 }
 

@@ -9,42 +9,38 @@
 
 enum { SP_POLY_BYTES = 16 };
 
-/* h = (h + block + 2^128) r, the block at `at` bytes behind text. a, b, c and rdx are for use meanwhile. */
-#define SP_POLY_BLOCK(at) \
-    "addq " #at "(%[text]), %[h0]\n\t" \
-    "adcq " #at "+8(%[text]), %[h1]\n\t" \
+/* h = (h + block + 2^128) r, the block at `at` bytes behind text. h0 is in rdx; h1, b0, a1 name three registers: h1
+ * comes in the first and leaves in the second, so that three blocks, which pass them on in turns, leave it where
+ * it was. As r is clamped and h2 at most 6, a1 + h2 r5 and all of b1 stay below 2^64. */
+#define SP_POLY_BLOCK(at, h1, b0, a1) \
+    "addq " #at "(%[text]), %%rdx\n\t" \
+    "adcq " #at "+8(%[text]), %[" #h1 "]\n\t" \
     "adcq $1, %[h2]\n\t" \
-    "movq 32(%[poly]), %%rdx\n\t" \
-    "mulxq %[h0], %[b0], %[b1]\n\t" /* b, of weight 2^64: h0 r1 */ \
-    "movq 24(%[poly]), %%rdx\n\t" \
-    "mulxq %[h0], %[a0], %[a1]\n\t" /* a = h0 r0 */ \
-    "mulxq %[h1], %[c], %[h0]\n\t" /* b += h1 r0 */ \
-    "addq %[c], %[b0]\n\t" \
-    "adcq %[h0], %[b1]\n\t" \
-    "imulq %[h2], %%rdx\n\t" /* b += h2 r0 2^64 */ \
-    "addq %%rdx, %[b1]\n\t" \
-    "movq 40(%[poly]), %%rdx\n\t" \
-    "mulxq %[h1], %[c], %[h1]\n\t" /* a += h1 r1 2^128 */ \
-    "imulq %%rdx, %[h2]\n\t" /* b += h2 r1 2^128 */ \
+    "mulxq 32(%[poly]), %[" #b0 "], %[b1]\n\t" /* b, of weight 2^64: h0 r1 */ \
+    "mulxq 24(%[poly]), %[a0], %[" #a1 "]\n\t" /* a = h0 r0 */ \
+    "movq %[" #h1 "], %%rdx\n\t" \
+    "mulxq 24(%[poly]), %[c], %[" #h1 "]\n\t" /* b += h1 r0 */ \
+    "addq %[c], %[" #b0 "]\n\t" \
+    "adcq %[" #h1 "], %[b1]\n\t" \
+    "mulxq 40(%[poly]), %[c], %[" #h1 "]\n\t" /* a += h1 r1 2^128 */ \
     "addq %[c], %[a0]\n\t" \
-    "adcq %[h1], %[a1]\n\t" \
-    "addq %[h2], %[b0]\n\t" \
+    "adcq %[" #h1 "], %[" #a1 "]\n\t" \
+    "movq %[h2], %[c]\n\t" \
+    "imulq 24(%[poly]), %[c]\n\t" /* b += h2 r0 2^64 */ \
+    "addq %[c], %[b1]\n\t" \
+    "imulq 40(%[poly]), %[h2]\n\t" /* b += h2 r1 2^128 + the upper half of a */ \
+    "addq %[h2], %[" #a1 "]\n\t" \
+    "addq %[" #a1 "], %[" #b0 "]\n\t" \
     "adcq $0, %[b1]\n\t" \
-    "addq %[a1], %[b0]\n\t" \
-    "adcq $0, %[b1]\n\t" \
-    "movq %[b1], %[c]\n\t" /* what is above 2^130 comes back times 5 */ \
-    "movq %[b1], %[h2]\n\t" \
-    "shrq $2, %[c]\n\t" \
-    "andq $-4, %[b1]\n\t" \
-    "addq %[b1], %[c]\n\t" \
+    "movl %k[b1], %k[h2]\n\t" /* what is above 2^130 comes back times 5 */ \
+    "shrq $2, %[b1]\n\t" \
     "andl $3, %k[h2]\n\t" \
-    "movq %[a0], %[h0]\n\t" \
-    "movq %[b0], %[h1]\n\t" \
-    "addq %[c], %[h0]\n\t" \
-    "adcq $0, %[h1]\n\t" \
+    "leaq (%[b1], %[b1], 4), %%rdx\n\t" \
+    "addq %[a0], %%rdx\n\t" \
+    "adcq $0, %[" #b0 "]\n\t" \
     "adcq $0, %[h2]\n\t"
 #define SP_POLY_OUTPUTS(state, a0_, a1_, b0_, b1_, c_) \
-    [h0] "+&r"((state)->h[0]), [h1] "+&r"((state)->h[1]), [h2] "+&r"((state)->h[2]), [a0] "=&r"(a0_), \
+    [h0] "+&d"((state)->h[0]), [h1] "+&r"((state)->h[1]), [h2] "+&r"((state)->h[2]), [a0] "=&r"(a0_), \
     [a1] "=&r"(a1_), [b0] "=&r"(b0_), [b1] "=&r"(b1_), [c] "=&r"(c_)
 #define SP_POLY_INPUTS(state) [poly] "r"(state)
 
