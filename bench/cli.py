@@ -221,7 +221,7 @@ def main(argv: Sequence[str]) -> int:
         print(rows.table(found), flush=True)
     if getattr(options, "page", False):
         try:
-            remarks = page.write(report, page.DOCS)
+            remarks = page.write({**report, "samples": rows.samples(found)}, page.DOCS)
         except (OSError, ValueError) as error:
             _say(f"the page was not written: {error}")
             return 1

@@ -1,6 +1,7 @@
 """The page of the last full run: made by `bench all --page`, or by `python -m bench.page RUN.json`.
 
-RUN.json is what `bench all --json` printed. It becomes docs/performance.json, the pictures beside it
+RUN.json is what `bench all --json` printed, or what `--page` stored: that has the samples of each row, too,
+under a key of their own (`samples`). It becomes docs/performance.json, the pictures beside it
 (plot.py), and the part of docs/performance.md between the two marks; what people wrote around that stays.
 So the page shows what the JSON says and nothing else; a test makes it again and compares. Gates that do
 not hold are named at the end, for each must be explained in the last section of the page.
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import plot
+from bench.rows import beside
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN, END = "<!-- bench.page: begin -->", "<!-- bench.page: end -->"
@@ -39,22 +41,49 @@ def pictures(report: Report) -> dict[str, str]:
 def block(report: Report) -> str:
     """The generated part of the page."""
     machine, rows = report["machine"], report["rows"]
-    failing = [_name(row) for row in rows if row["holds"] is False]
-    noisy = [_name(row) for row in rows if too_noisy(row)]
-    judged = sum(row["holds"] is not None for row in rows)
     parts = [
         f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python"
         f" {machine['python']}: {machine['ours']} against {machine['peer']}"
         + "".join(f", {words}" for words in _details(machine))
         + ".",
-        f"Of {judged} gates {judged - len(failing)} hold"
-        + (f". Not these: {'; '.join(failing)}." if failing else ": all.")
-        + (f" Too noisy to judge: {'; '.join(noisy)}." if noisy else ""),
+        verdicts(rows),
         *(f"![{chart.title}](performance-{name}.svg)" for name, chart in _drawn(report)),
     ]
     for bench, of_it in groupby(rows, key=lambda row: row["bench"]):
         parts.append(f"### {bench}\n\n{HEAD}\n" + "\n".join(line(row) for row in of_it))
     return "\n\n".join(parts)
+
+
+def verdicts(rows: Sequence[Report]) -> str:
+    """What became of all gates, in one sentence that leaves none out."""
+    gates = [row for row in rows if row["holds"] is not None or not (row["gate"] is row["bound"] is None)]
+    holding = sum(row["holds"] is True for row in gates)
+    failing = [_name(row) for row in gates if row["holds"] is False]
+    noisy = [row for row in gates if too_noisy(row)]
+    missing = [_name(row) for row in noisy if not _median_reaches(row)]
+    absent = len(gates) - holding - len(failing) - len(noisy)
+    parts = [f"{holding} hold", f"{len(failing) or 'none'} fail{'s' * (len(failing) < 2)}{_listed(failing)}"]
+    if noisy:
+        which = (
+            f"in {len(missing)} of them the median misses{_listed(missing)}"
+            if missing
+            else ("in all of them the median is within the gate")
+        )
+        parts.append(f"{len(noisy)} could not be judged ({which})")
+    if absent:
+        parts.append(f"{absent} this CPU cannot run")
+    return f"Of {len(gates)} gates {', '.join(parts)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f": {'; '.join(names)}" if names else ""
+
+
+def _median_reaches(row: Report) -> bool:
+    """Whether the gate holds by the figures alone, however much they spread."""
+    absolute = row["bound"] is not None
+    value, mark = (row["ours"], row["bound"]) if absolute else (row["ratio"], row["gate"])
+    return bool(value >= mark if row["better"] == "higher" else value <= mark)
 
 
 def _details(machine: Report) -> list[str]:
@@ -83,24 +112,24 @@ def line(row: Report) -> str:
     absolute = row["bound"] is not None
     holds = {True: "yes", False: "**no**", None: "too noisy" if too_noisy(row) else ""}[row["holds"]]
     cells = [
-        row["name"], *(_figure(row[key]) for key in ("ours", "peer", "limit")), row["unit"],
-        "" if row["ratio"] is None else f"{row['ratio']:.2f} x",
+        row["name"], _figure(row["ours"], row["bound"]), _figure(row["peer"]), _figure(row["limit"]),
+        row["unit"], "" if row["ratio"] is None else f"{beside(row['ratio'], row['gate'], 2)} x",
         "" if row["spread"] is None else f"{100 * row['spread']:.0f} %",
         _mark(row["bound"] if absolute else row["gate"], absolute), _mark(row["aim"], absolute), holds,
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
 
-def _figure(value: float | None) -> str:
+def _figure(value: float | None, mark: float | None = None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return beside(value, mark, 0) if abs(value) >= 1000 else beside(value, mark, 4, "g")
 
 
 def _mark(value: float | None, absolute: bool) -> str:
     if value is None:
         return ""
-    return f"{value:,g}" if absolute else f"{value:g} x"
+    return f"{value:,.9g}" if absolute else f"{value:g} x"
 
 
 def rewritten(page: str, report: Report) -> str:
@@ -143,7 +172,9 @@ def missing_benches(report: Report, benches: Sequence[str]) -> list[str]:
 
 
 def text_of(report: Report) -> str:
-    return json.dumps(report, indent=2) + "\n"
+    """JSON for a file: a key a line, and a list of figures on one line."""
+    spread_out = json.dumps(report, indent=2, allow_nan=False)
+    return re.sub(r"\[\n[^][{}\"]*\]", lambda found: " ".join(found[0].split()), spread_out) + "\n"
 
 
 def write(report: Report, docs: Path) -> list[str]:

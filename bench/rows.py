@@ -26,6 +26,7 @@ from typing import Any
 MAX_SPREAD = 0.30
 MAX_DRIFT = 0.50
 MIN_ROUNDS = 7
+SAMPLE_DIGITS = 6  # significant ones, in a record
 
 
 class Verdict(IntEnum):
@@ -146,10 +147,10 @@ class Row:
             "name": self.name,
             "unit": self.unit,
             "better": self.better,
-            "ours": _middle(self.ours) if not self.worst or not self.ours else _rounded(self.figure),
+            "ours": _rounded(self.figure, self.bound) if self.ours else None,
             "peer": _middle(self.peer),
             "limit": _middle(self.limit),
-            "ratio": _rounded(self.ratio),
+            "ratio": _rounded(self.ratio, self.gate),
             "spread": _rounded(self.spread) if self.ours else None,
             "gate": self.gate,
             "bound": self.bound,
@@ -162,9 +163,20 @@ def _middle(samples: Sequence[float]) -> float | None:
     return _rounded(median(samples)) if samples else None
 
 
-def _rounded(value: float | None) -> float | None:
+def _rounded(value: float | None, mark: float | None = None, digits: int = 4) -> float | None:
     """Four significant figures: more would be noise. JSON knows no infinity."""
-    return None if value is None or isinf(value) else float(f"{value:.4g}")
+    if value is None or isinf(value):
+        return None
+    return float(beside(value, mark, digits, "g").replace(",", ""))
+
+
+def beside(value: float, mark: float | None, digits: int, kind: str = "f") -> str:
+    """`value` with so many digits, and with more where it would look like the mark that it is held against."""
+    while True:
+        text = f"{value:,.{digits}{kind}}"
+        if value == mark or float(text.replace(",", "")) != mark:
+            return text
+        digits += 1
 
 
 def verdict(rows: Sequence[Row]) -> Verdict:
@@ -191,6 +203,17 @@ def report(bench: str, machine: dict[str, Any], rows: Sequence[Row]) -> dict[str
     return {"bench": bench, "machine": machine, "rows": [row.as_json() for row in rows]}
 
 
+def samples(rows: Sequence[Row]) -> dict[str, dict[str, list[float | None]]]:
+    """What the figures were made of, round by round, by the row's title: what a record keeps besides."""
+    return {
+        row.title: {
+            side: [_rounded(sample, digits=SAMPLE_DIGITS) for sample in taken]
+            for side, taken in (("ours", row.ours), ("peer", row.peer), ("limit", row.limit))
+        }
+        for row in rows
+    }
+
+
 def table(rows: Sequence[Row]) -> str:
     """The same for a person."""
     head = ("", "ours", "peer", "limit", "unit", "ratio", "spread", "gate", "aim", "")
@@ -199,8 +222,8 @@ def table(rows: Sequence[Row]) -> str:
         shown = row.as_json()
         absolute = row.bound is not None
         lines.append((
-            row.title, _short(shown["ours"]), _short(shown["peer"]), _short(shown["limit"]), row.unit,
-            "-" if shown["ratio"] is None else f"{shown['ratio']:.2f} x",
+            row.title, _short(shown["ours"], row.bound), _short(shown["peer"]), _short(shown["limit"]), row.unit,
+            "-" if shown["ratio"] is None else f"{beside(shown['ratio'], row.gate, 2)} x",
             "-" if shown["spread"] is None else f"{100 * shown['spread']:.0f} %",
             _mark(row.bound if absolute else row.gate, absolute), _mark(row.aim, absolute),
             "" if row.holds is None else "too noisy" if row.too_noisy else "holds" if row.holds else "FAILS",
@@ -215,13 +238,11 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def _short(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
+def _short(value: float | None, mark: float | None = None) -> str:
+    return "-" if value is None else beside(value, mark, 0 if value >= 1000 else 2)
 
 
 def _mark(value: float | None, absolute: bool) -> str:
     if value is None:
         return ""
-    return f"{value:,g}" if absolute else f"{value:.2f} x"
+    return f"{value:,.9g}" if absolute else f"{value:.2f} x"

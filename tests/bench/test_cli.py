@@ -213,7 +213,9 @@ def test_all_makes_the_page_anew_when_asked(monkeypatch, capsys, tmp_path):
     assert cli.main(words) == 1
     assert not (tmp_path / "performance.json").exists()
     assert cli.main([*words, "--page"]) == 1
-    assert json.loads((tmp_path / "performance.json").read_text())["bench"] == "all"
+    stored = json.loads((tmp_path / "performance.json").read_text())
+    assert list(stored) == ["bench", "machine", "rows", "samples"]
+    assert stored["samples"]["tunnel: pair tcp 1 stream"]["ours"] == [0.5, 0.5]
     assert "pair tcp 1 stream" in (tmp_path / "performance.md").read_text()
     assert "Gates that do not hold': tunnel: pair tcp 1 stream" in (err := capsys.readouterr().err)
     assert "docs/performance.md: no rows of aead" in err

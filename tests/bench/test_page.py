@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bench import cli, page
-from bench.rows import Row, report
+from bench.rows import Row, report, samples
 
 MACHINE = {
     "date": "2026-01-02", "cpu": "A cpu", "cores": 2, "kernel": "6.1", "python": "3.11",
@@ -43,8 +43,8 @@ def test_each_row_is_a_line_with_its_gate_and_its_verdict(full):
     assert "2026-01-02, A cpu, 2 cores" in text
     assert "against wireguard-go v0.0.1, libcrypto is OpenSSL 3.0, 7 runs.\n" in text
     assert (
-        "Of 3 gates 2 hold. Not these: tunnel: exit download tcp 1 stream. Too noisy to judge: cpu: pair, "
-        in text
+        "\nOf 5 gates 2 hold, 1 fails: tunnel: exit download tcp 1 stream, 1 could not be judged (in 1 of them"
+        " the median misses: cpu: pair, sending), 1 this CPU cannot run.\n" in text
     )
     assert text.count("| too noisy |") == 1
     lines = [line for line in text.splitlines() if line.startswith("| ")]
@@ -55,6 +55,42 @@ def test_each_row_is_a_line_with_its_gate_and_its_verdict(full):
     assert of["exit download tcp 1 stream"][-1] == "**no**"
     assert of["create p99"] == ["12", "", "", "ms", "", "0 %", "50", "20", "yes"]
     assert of["avx512 seal"] == ["", "", "", "MB/s", "", "", "3.5 x", "", ""]
+
+
+def verdicts(*rows):
+    return page.verdicts(report("all", MACHINE, rows)["rows"])
+
+
+def test_every_gate_is_in_the_sentence_whatever_became_of_it():
+    held = Row("held", "Gb/s", "higher", (5.0,), (4.0,), gate=1.0, bench="b")
+    gone = Row("not measured: no wire", "", "higher", (), failed=True, bench="b")
+    wide = Row("wide", "ms", "lower", (1.0, 3.0, 9.0), bound=5, bench="b")
+    informs = Row("informs", "ms", "lower", (1.0,), (1.0,), bench="b")
+    assert verdicts(held, informs) == "Of 1 gates 1 hold, none fails."
+    assert verdicts(gone, gone) == (
+        "Of 2 gates 0 hold, 2 fail: b: not measured: no wire; b: not measured: no wire."
+    )
+    assert verdicts(held, wide) == (
+        "Of 2 gates 1 hold, none fails, 1 could not be judged (in all of them the median is within the gate)."
+    )
+
+
+def test_a_figure_that_misses_never_looks_like_its_gate():
+    near = [
+        Row("a", "Gb/s", "higher", (1.599996,), (1.0,), gate=1.6, bench="b"),
+        Row("c", "bytes", "lower", (1_000_000.25,), bound=1_000_000, bench="b"),
+    ]
+    ratio, bound = (page.line(row.as_json()).split(" | ") for row in near)
+    assert (ratio[5], ratio[7], ratio[9]) == ("1.599996 x", "1.6 x", "**no** |")
+    assert (bound[1], bound[7], bound[9]) == ("1,000,000.2", "1,000,000", "**no** |")
+
+
+def test_a_record_keeps_the_samples_beside_the_rows_and_makes_the_same_page(full, tmp_path):
+    record = {**full, "samples": samples(ROWS)}
+    assert page.block(record) == page.block(full)
+    text = page.text_of(record)
+    assert json.loads(text) == record
+    assert '      "ours": [ 1.0, 2.0 ],\n      "peer": [ 3.0, 5.0 ],\n      "limit": []\n' in text
 
 
 def test_a_gate_that_does_not_hold_must_be_spoken_of(full):
@@ -105,4 +141,6 @@ def test_the_stored_page_and_pictures_are_what_the_stored_report_says():
     for name, picture in page.pictures(stored).items():
         assert (page.DOCS / name).read_text() == picture
     assert page.remarks(text, stored) == []
+    names = [(row["bench"], row["name"]) for row in stored["rows"]]
+    assert len(set(names)) == len(names)  # samples are kept by them
     assert page.missing_benches(stored, [bench.name for bench in cli.BENCHES]) == []

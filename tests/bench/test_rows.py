@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.rows import Row, Verdict, complaints, report, spread, table, verdict
+from bench.rows import Row, Verdict, complaints, report, samples, spread, table, verdict
 
 KEYS = ["name", "unit", "better", "ours", "peer", "limit", "ratio", "spread", "gate", "bound", "aim", "holds"]
 
@@ -28,6 +28,26 @@ def test_json_has_exactly_the_published_keys_in_order():
 def test_figures_are_medians_and_the_ratio_is_theirs():
     said = row([1, 9, 3], [2, 2, 50], limit=[10, 20, 30]).as_json()
     assert (said["ours"], said["peer"], said["limit"], said["ratio"]) == (3, 2, 20, 1.5)
+
+
+def test_a_ratio_that_misses_never_looks_like_its_gate():
+    near = row([1.599996], [1.0], gate=1.6)
+    assert near.as_json()["ratio"] == 1.599996
+    assert table([near]).splitlines()[1].split()[6:] == "1.599996 x 0 % 1.60 x 3.50 x FAILS".split()
+    assert row([1.601], [1.0], gate=1.6).as_json()["ratio"] == 1.601
+    assert "1.60 x     0 %  1.50 x" in table([row([1.599996], [1.0], gate=1.5)])
+
+
+def test_a_figure_that_misses_never_looks_like_its_bound():
+    for figure, bound, shown in ((50.0004, 50, "50.0004"), (1_000_000.25, 1_000_000, "1,000,000.2")):
+        it = Row("a figure", "ms", "lower", (figure,), bound=bound)
+        assert it.as_json()["ours"] > bound
+        assert shown in table([it])
+
+
+def test_samples_are_kept_by_the_title_of_their_row():
+    it = Row("a", "ms", "lower", (1.0, 2.123456789), (3.0,), gate=1.0, bench="idle")
+    assert samples([it]) == {"idle: a": {"ours": [1.0, 2.12346], "peer": [3.0], "limit": []}}
 
 
 def test_limit_is_null_without_samples_and_holds_is_null_without_gate():
