@@ -171,7 +171,7 @@ def _rounded(value: float | None, mark: float | None = None, digits: int = 4) ->
 
 
 def beside(value: float, mark: float | None, digits: int, kind: str = "f") -> str:
-    """`value` with so many digits, and with more where it would look like the mark that it is held against."""
+    """`value` with so many digits, and with more where it would look like `mark` and is not."""
     while True:
         text = f"{value:,.{digits}{kind}}"
         if value == mark or float(text.replace(",", "")) != mark:
@@ -222,7 +222,8 @@ def table(rows: Sequence[Row]) -> str:
         shown = row.as_json()
         absolute = row.bound is not None
         lines.append((
-            row.title, _short(shown["ours"], row.bound), _short(shown["peer"]), _short(shown["limit"]), row.unit,
+            row.title,
+            _short(shown["ours"], row.bound), _short(shown["peer"]), _short(shown["limit"]), row.unit,
             "-" if shown["ratio"] is None else f"{beside(shown['ratio'], row.gate, 2)} x",
             "-" if shown["spread"] is None else f"{100 * shown['spread']:.0f} %",
             _mark(row.bound if absolute else row.gate, absolute), _mark(row.aim, absolute),

@@ -43,8 +43,8 @@ def test_each_row_is_a_line_with_its_gate_and_its_verdict(full):
     assert "2026-01-02, A cpu, 2 cores" in text
     assert "against wireguard-go v0.0.1, libcrypto is OpenSSL 3.0, 7 runs.\n" in text
     assert (
-        "\nOf 5 gates 2 hold, 1 fails: tunnel: exit download tcp 1 stream, 1 could not be judged (in 1 of them"
-        " the median misses: cpu: pair, sending), 1 this CPU cannot run.\n" in text
+        "\nOf 5 gates 2 hold, 1 fails: tunnel: exit download tcp 1 stream, 1 could not be judged (in 1 of"
+        " them the median misses: cpu: pair, sending), 1 this CPU cannot run.\n" in text
     )
     assert text.count("| too noisy |") == 1
     lines = [line for line in text.splitlines() if line.startswith("| ")]
