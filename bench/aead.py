@@ -7,8 +7,9 @@ that has more, libcrypto is told so too (OPENSSL_ia32cap), which it reads when i
 path is measured in a process of its own.
 
 A sample is the best of a few short slices, ours and the peer's slice by slice in turns; what calling C
-from Python costs is measured with empty batches and taken off both. A path that this machine cannot run
-gives rows without figures, whose `holds` is null.
+from Python costs is measured with empty batches and taken off both. A path whose instructions this CPU does
+not have gives rows without figures, whose `holds` is null. One whose instructions are there and that cannot
+be made (it computed a known answer wrong, or libcrypto is not to be found) is a measurement that failed.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ SLICE_SECONDS = 0.0015
 TAG_BYTES = 16
 HEADER_BYTES = 16  # before each packet, as the pump has it
 NO_AVX512 = ":~0xD0230000"  # for OPENSSL_ia32cap: leaf 7 without AVX512 F, DQ, IFMA, BW, VL
+FAILED = 3  # exit code of a measuring process that says why it could not; Python's own is 1
 IMIX = (64,) * 7 + (576,) * 4 + (1420,)
 
 
@@ -55,18 +57,33 @@ SHAPES = (
 )
 GATES = {"avx512": (3.5, 4.5), "avx2": (1.6, 2.0)}  # of a judged shape: gate, aim
 OPERATIONS = ("seal", "open")
+# What each path uses, in the words of /proc/cpuinfo: the kernel leaves out what it does not let programs use.
+INSTRUCTIONS = {
+    "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512ifma", "avx512_vbmi2"},
+    "avx2": {"avx2", "bmi2"},
+}
+
+
+def cpu_can_run(path: str, cpuinfo: str) -> bool:
+    """Whether this CPU has the instructions of that path, by the text of /proc/cpuinfo."""
+    flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "")
+    return INSTRUCTIONS.get(path, set()) <= set(flags.split())
 
 
 class Batch:
     """A batch of some shape in memory of its own, and one way to compute the cipher."""
 
     def __init__(self, path: str, shape: Shape) -> None:
-        """ValueError when this machine cannot run that path."""
+        """LabError when that path is not to be had."""
         from crypto_ext._native import ffi, lib
 
         aead = lib.sp_aead_new(path.encode())
         if aead == ffi.NULL:
-            raise ValueError(path)
+            raise LabError(
+                f"the cipher's path {path} cannot be made: "
+                + ("no libcrypto was found" if path == "libcrypto" else "this machine cannot run it")
+                + ", or it computed a known answer wrong"
+            )
         self._aead = ffi.gc(aead, lib.sp_aead_free)
         self.packets = len(shape.lengths)
         self.bytes = sum(shape.lengths)
@@ -110,7 +127,7 @@ class Batch:
 
 def libcrypto_version() -> str:
     """What libcrypto that our binding finds says that it is; "none" without one."""
-    for name in ("libcrypto.so.3", "libcrypto.so.1.1", "libcrypto.so"):  # in aead_libcrypto.c's order
+    for name in ("libcrypto.so.3", "libcrypto.so.1.1", "libcrypto.so"):  # as crypto_ext/libcrypto.c does
         try:
             tell = ctypes.CDLL(name).OpenSSL_version
         except (OSError, AttributeError):
@@ -134,7 +151,7 @@ def rows_of(path: str) -> Iterator[tuple[str, str, Shape]]:
 
 
 def measure_here(path: str, runs: int, say: Say) -> dict[str, list[tuple[float, float]]]:
-    """The samples of every row of a path, in this process. ValueError when it cannot run that path."""
+    """The samples of every row of a path, in this process."""
     found: dict[str, list[tuple[float, float]]] = {}
     pairs = {shape.name: (Batch(path, shape), Batch("libcrypto", shape)) for shape in SHAPES}
     for number in range(runs):
@@ -146,15 +163,19 @@ def measure_here(path: str, runs: int, say: Say) -> dict[str, list[tuple[float, 
 
 
 def measure_elsewhere(path: str, runs: int) -> dict[str, list[tuple[float, float]]]:
-    """The same in a process of its own, with libcrypto held to what the path may use. Empty: not here."""
+    """The same in a process of its own, with libcrypto held to what the path may use."""
     environment = {name: value for name, value in os.environ.items() if name != "OPENSSL_ia32cap"}
     if path == "avx2":
         environment["OPENSSL_ia32cap"] = NO_AVX512
     words = [sys.executable, "-m", "bench.aead", path, str(runs)]
-    try:  # its progress goes where ours goes
-        done = subprocess.run(words, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    except subprocess.CalledProcessError as failure:
-        raise LabError(f"measuring {path} ended with {failure.returncode}") from None
+    # Its progress goes where ours goes; Ctrl-C comes to us alone, and then we end it.
+    done = subprocess.run(
+        words, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    if done.returncode == FAILED and done.stdout:
+        raise LabError(done.stdout.strip())
+    if done.returncode != 0:
+        raise LabError(f"measuring {path} ended with {done.returncode}")
     return {
         name: [(ours, peer) for ours, peer in samples] for name, samples in json.loads(done.stdout).items()
     }
@@ -163,11 +184,11 @@ def measure_elsewhere(path: str, runs: int) -> dict[str, list[tuple[float, float
 def measure(runs: int, say: Say) -> list[Row]:
     """All rows."""
     rows = []
+    cpuinfo = Path("/proc/cpuinfo").read_text()
     for path, (gate, aim) in GATES.items():
-        say(f"{path}: measuring")
-        found = measure_elsewhere(path, runs)
-        if not found:
-            say(f"{path}: this machine cannot run it")
+        here = cpu_can_run(path, cpuinfo)
+        say(f"{path}: {'measuring' if here else 'this CPU cannot run it'}")
+        found = measure_elsewhere(path, runs) if here else {}
         for name, _, shape in rows_of(path):
             samples = found.get(name, [])
             rows.append(
@@ -194,14 +215,15 @@ BENCH = Bench(
 
 
 def main(argv: Sequence[str]) -> int:
-    """`python -m bench.aead PATH RUNS`: what measure_elsewhere starts."""
+    """`python -m bench.aead PATH RUNS`: what measure_elsewhere starts. On stdout the samples, or why not."""
     path, runs = argv
     try:
         found = measure_here(
             path, int(runs), lambda line: print(f"bench: {line}", file=sys.stderr, flush=True)
         )
-    except ValueError:
-        found = {}
+    except LabError as error:
+        print(error)
+        return FAILED
     print(json.dumps(found))
     return 0
 

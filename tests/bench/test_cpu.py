@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from bench.cli import OURS
 from bench.cpu import MEASURES, Cipher, busy_seconds, cost, process_seconds
 from bench.iperf import Load
 from bench.lab import Lab
+from bench.process import LabError
 from bench.roads import build_pair
 from tests.bench.stand_ins import FakeLab
 
@@ -127,10 +129,22 @@ def test_what_the_cipher_adds_is_ours_less_the_build_without(monkeypatch):
         cpu, "cost", lambda road, watched, load, seconds: cpu.Cost(costs[watched[0]] * len(watched), 0)
     )
     monkeypatch.setattr(Cipher, "sample", lambda self: 1.0)
-    *_, added = cpu.measure_cipher("ours", 3, 1, lambda line: None)
+    *_, added = cpu.measure_cipher("ours", Cipher(), 3, 1, lambda line: None)
     assert added.ours == pytest.approx((1.2,) * 3)
     assert added.peer == (1.0,) * 3
     assert added.holds
+
+
+def test_an_empty_choice_of_the_cipher_is_none_as_for_the_programs(monkeypatch):
+    monkeypatch.setenv("SALLYPORT_AEAD", "")
+    Cipher()
+
+
+def test_a_cipher_that_cannot_be_had_is_told_before_anything_is_measured(monkeypatch):
+    monkeypatch.setenv("SALLYPORT_AEAD", "rot13")
+    monkeypatch.setattr(cpu, "measure_daemons", lambda *_: pytest.fail("measured"))
+    with pytest.raises(LabError, match="rot13 cannot be made"):
+        cpu.BENCH.run(argparse.Namespace(ours="o", peer="p", runs=7, seconds=1), print)
 
 
 def test_sealing_and_opening_alone_costs_something():
