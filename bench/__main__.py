@@ -4,7 +4,8 @@ import signal
 import sys
 
 from bench.cli import main
+from bench.lab import ENDING
 
-for number in (signal.SIGINT, signal.SIGTERM):
+for number in ENDING:
     signal.signal(number, signal.default_int_handler)
 sys.exit(main(sys.argv[1:]))

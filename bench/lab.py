@@ -21,6 +21,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +32,7 @@ from bench.process import LabError, Process, run
 
 NAMESPACES = Path("/run/netns")
 CONTROL_SOCKETS = Path("/var/run/wireguard")
+ENDING = (signal.SIGINT, signal.SIGTERM)  # what ends a bench, as KeyboardInterrupt
 NAME = re.compile(r"sp(?P<pid>\d+)[a-z]+[0-9]+[a-z0-9]*")
 
 _labs = itertools.count()
@@ -160,17 +162,16 @@ class Lab:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A second Ctrl-C while cleaning up must not leave half of it behind.
-        before = signal.getsignal(signal.SIGINT)
-        try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        except ValueError:  # not the main thread: then Ctrl-C does not come here either
+        # A second signal while cleaning up must not leave half of it behind.
+        if threading.current_thread() is not threading.main_thread():  # signals do not come here
             self._stack.close()
             return
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
         try:
             self._stack.close()
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def on_close(self, callback: Callable[[], object]) -> None:
         """Have something done when the lab ends; the last one asked for is done first."""

@@ -3,11 +3,52 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 
 import pytest
 
+from bench import lab
 from bench.lab import Lab, stale_names
 from bench.process import LabError
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_interrupt_the_cleaning_up(number, monkeypatch):
+    monkeypatch.setattr(lab, "sweep_stale", lambda: None)
+    before = {each: signal.signal(each, signal.default_int_handler) for each in lab.ENDING}
+    done = []
+
+    def interrupted() -> None:
+        with Lab() as it:
+            it.on_close(lambda: done.append("last"))
+            it.on_close(lambda: signal.raise_signal(number))
+            it.on_close(lambda: done.append("first"))
+            signal.raise_signal(number)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        with pytest.raises(KeyboardInterrupt):  # afterwards as before
+            signal.raise_signal(number)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert done == ["first", "last"]
+
+
+def test_a_lab_in_another_thread_cleans_up_too(monkeypatch):
+    monkeypatch.setattr(lab, "sweep_stale", lambda: None)
+    done = []
+
+    def use():
+        with Lab() as it:
+            it.on_close(lambda: done.append("gone"))
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert done == ["gone"]
 
 
 def test_names_fit_an_interface_and_never_repeat():
