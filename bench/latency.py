@@ -35,7 +35,6 @@ LOST_US = 1_000_000.0
 LOAD = Load(streams=4)
 LOAD_AHEAD_SECONDS = 1  # before the first request: TCP has found its speed
 LOAD_AFTER_SECONDS = 1
-ROADS = ("ours", "peer", "bare")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from bench.tunnel import bare_rounds
 RESIDENT = re.compile(r"^Rss:\s+(\d+) kB$", re.MULTILINE)
 STREAMS = 50
 START_SECONDS = 5
+LEAST_SECONDS = 2  # what grows is not seen at once
 PEER_BYTES_BOUND, PEER_BYTES_AIM = 8192, 2048
 GROWTH_BOUND_BYTES = 1_000_000
 
@@ -99,11 +100,7 @@ def growth(ours: Path, seconds: int) -> list[float]:
             ends = [end for end in (road.near, road.far) if end is not None]
             pids = [end.process.pid for end in ends]
             begin, carried_bytes = time.monotonic(), ends[-1].transfer()[0]
-            seen: list[list[int]] = [[] for _ in pids]
-            for _ in range(seconds):
-                for samples, pid in zip(seen, pids, strict=True):
-                    samples.append(resident_bytes(pid))
-                time.sleep(1)
+            seen = watched(pids, seconds)
             if load.poll() is not None:
                 raise LabError(f"the load ended early: {load.stderr.strip()[-200:]}")
             carried_bytes = ends[-1].transfer()[0] - carried_bytes
@@ -111,6 +108,15 @@ def growth(ours: Path, seconds: int) -> list[float]:
         finally:
             load.close()
     return [float(max(samples) - min(samples)) for samples in seen]
+
+
+def watched(pids: list[int], seconds: int) -> list[list[int]]:
+    """Resident memory of each process, at the beginning and after each second."""
+    moments = [[resident_bytes(pid) for pid in pids]]
+    for _ in range(seconds):
+        time.sleep(1)
+        moments.append([resident_bytes(pid) for pid in pids])
+    return [list(samples) for samples in zip(*moments, strict=True)]
 
 
 def measure(ours: Path, peer: Path, runs: int, peers: int, seconds: int, say: Say) -> list[Row]:
@@ -160,7 +166,10 @@ def rows_of(
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peers", type=whole_number(1), default=10_000, help="(default: 10000)")
     parser.add_argument(
-        "--seconds", type=whole_number(1), default=60, help="how long the streams run (default: 60), once"
+        "--seconds",
+        type=whole_number(LEAST_SECONDS),
+        default=60,
+        help=f"how long the streams run (default: 60, {LEAST_SECONDS} or more), once",
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import memory
+from bench.cli import parser
 from bench.memory import Crowd, crowd, crowd_config, growth, resident_bytes, rows_of
 from bench.process import LabError
 
@@ -35,6 +36,18 @@ def test_bounds() -> None:
     assert grown.holds is True
     too_much = rows_of([Crowd(9000.0, 1.0, 2.0)], peer, (0.0, 1_000_001.0), 10_000, 60)
     assert (too_much[0].holds, too_much[3].holds) == (False, False)
+
+
+def test_growth_is_of_the_whole_time_from_its_beginning_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0]
+    monkeypatch.setattr(memory.time, "sleep", lambda seconds: now.append(now[-1] + seconds))
+    monkeypatch.setattr(memory, "resident_bytes", lambda pid: pid + now[-1])
+    assert memory.watched([1000, 5000], 2) == [[1000, 1001, 1002], [5000, 5001, 5002]]
+
+
+def test_a_moment_is_too_short_to_see_growth() -> None:
+    with pytest.raises(SystemExit):
+        parser(memory.BENCH).parse_args(["--seconds", "1"])
 
 
 @pytest.mark.netns
