@@ -59,9 +59,6 @@ BENCHES: tuple[Bench, ...] = (
 )  # fmt: skip
 
 
-PAGE_RUNS = 7  # at least, for figures on the page
-
-
 class _Parser(argparse.ArgumentParser):
     """argparse with one line for a mistake instead of a page."""
 
@@ -120,7 +117,9 @@ def parser(bench: Bench) -> argparse.ArgumentParser:
     made.add_argument("--runs", type=whole_number(1), default=7, help="runs for a figure (default: 7)")
     made.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     made.add_argument(
-        "--check", action="store_true", help="exit 1 when a gate fails, 3 when too noisy to judge"
+        "--check",
+        action="store_true",
+        help=f"exit 1 when a gate fails, 3 when too noisy to judge; needs {rows.MIN_ROUNDS} runs or more",
     )
     return made
 
@@ -137,8 +136,12 @@ def parse(argv: Sequence[str]) -> tuple[Bench, argparse.Namespace]:
         top.error(str(error))
     own = parser(bench)
     options = own.parse_args(argv[1:])
-    if getattr(options, "page", False) and options.runs < PAGE_RUNS:
-        own.error(f"--page needs --runs {PAGE_RUNS} or more: what is on the page is quoted")
+    for name, why in (
+        ("page", "what is on the page is quoted"),
+        ("check", "a verdict is a median of that many"),
+    ):
+        if getattr(options, name, False) and options.runs < rows.MIN_ROUNDS:
+            own.error(f"--{name} needs --runs {rows.MIN_ROUNDS} or more: {why}")
     for name, meant in (
         ("peer", bench.compares),
         ("topology", not getattr(options, "without_topology", False)),
@@ -197,9 +200,7 @@ def _say(line: str) -> None:
 def _measure(bench: Bench, options: argparse.Namespace) -> list[Row]:
     if bench.needs_root and os.geteuid() != 0:
         raise LabError("makes network namespaces: needs root")
-    missing = [program for program in bench.programs if shutil.which(program) is None]
-    if missing:
-        raise LabError(f"missing programs: {' '.join(missing)}")
+    bench.look_for_programs()
     return bench.run(options, _say)
 
 

@@ -8,9 +8,11 @@ bench is an import and an entry there. cli.py adds the options that all share (`
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.process import LabError
 from bench.rows import Row
 
 Say = Callable[[str], None]  # one line of progress
@@ -32,6 +34,12 @@ class Bench:
     programs: tuple[str, ...] = ()  # looked for before anything is built
     compares: bool = False  # takes --peer and --ours: in the options they are the programs' paths
     sides: tuple[str, str] = ("sallyport", "-")  # what ours and peer are where no programs are compared
+
+    def look_for_programs(self) -> None:
+        """LabError that names those which are not on PATH."""
+        missing = [program for program in self.programs if shutil.which(program) is None]
+        if missing:
+            raise LabError(f"missing programs: {' '.join(missing)}")
 
 
 def whole_number(low: int) -> Callable[[str], int]:

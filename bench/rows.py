@@ -25,7 +25,7 @@ from typing import Any
 
 MAX_SPREAD = 0.30
 MAX_DRIFT = 0.50
-MIN_ROUNDS = 7
+MIN_ROUNDS = 7  # for a verdict; `--check` and `--page` ask for as many runs
 SAMPLE_DIGITS = 6  # significant ones, in a record
 
 

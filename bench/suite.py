@@ -1,7 +1,9 @@
 """`bench all`: every bench that there is, with its defaults, as one report.
 
 Each row carries the name of its bench. A bench that fails, in whatever way, does not stop the others: it
-leaves one row that says why and that fails. Who interrupts keeps what is finished; the rest fails.
+leaves one row that says why and that fails. Who interrupts keeps what is finished; the rest fails. So `all`
+looks at the start only for programs that several benches need; one that a single bench needs is told at
+the start, too, but costs no more than that bench's rows.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,6 +31,11 @@ def defaults(bench: Bench, options: argparse.Namespace) -> argparse.Namespace:
 def measure(benches: Sequence[Bench], options: argparse.Namespace, say: Say) -> list[Row]:
     rows: list[Row] = []
     begin = time.monotonic()
+    for bench in benches:
+        try:
+            bench.look_for_programs()
+        except LabError as error:
+            say(f"{bench.name} cannot be measured: {error}")
     for number, bench in enumerate(benches, 1):
         place = f"{number}/{len(benches)} {bench.name}"
         say(f"{place} ({(time.monotonic() - begin) / 60:.1f} min so far)")
@@ -36,6 +44,7 @@ def measure(benches: Sequence[Bench], options: argparse.Namespace, say: Say) -> 
             say(f"{place}: {line}")
 
         try:
+            bench.look_for_programs()
             found = bench.run(defaults(bench, options), say_where)
         except LabError as error:
             found = [_not_measured(str(error), say_where)]
@@ -69,12 +78,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def of(benches: Sequence[Bench]) -> Bench:
     """The bench that runs all these."""
+    wanted = Counter(program for bench in benches for program in bench.programs)
     return Bench(
         name="all",
         help="every bench with its defaults, one report",
         run=lambda options, say: measure(benches, options, say),
         add_options=_add_options,
         needs_root=any(bench.needs_root for bench in benches),
-        programs=tuple(sorted({program for bench in benches for program in bench.programs})),
+        programs=tuple(sorted(program for program, count in wanted.items() if count > 1)),
         compares=True,
     )

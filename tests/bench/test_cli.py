@@ -41,6 +41,8 @@ def fake_measure(monkeypatch, ours):
         ["all", "--peer", "/nonexistent/wireguard", "--ours", "/bin/true"],
         ["aead", "--runs", "none"],
         ["all", "--page", "--runs", "6", "--peer", "/bin/true", "--ours", "/bin/true"],
+        ["aead", "--runs", "6", "--json", "--check"],
+        ["idle", "--runs", "1", "--check", "--peer", "/bin/true", "--ours", "/bin/true"],
     ],
 )
 def test_usage_errors_are_one_line_and_2(words, capsys):
@@ -51,6 +53,17 @@ def test_usage_errors_are_one_line_and_2(words, capsys):
     assert out == ""
     assert err.count("\n") == 1
     assert err.startswith("bench")
+
+
+def test_a_verdict_needs_as_many_runs_as_the_page(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["aead", "--runs", "6", "--check"])
+    assert capsys.readouterr().err.startswith(
+        "bench aead: --check needs --runs 7 or more: a verdict is a median of that many"
+    )
+    monkeypatch.setattr(aead, "measure", lambda runs, say: [])
+    assert cli.main(["aead", "--runs", "7", "--check"]) == 0
+    assert cli.main(["aead", "--runs", "1"]) == 0
 
 
 def test_without_topology_both_are_measured_with_the_default_numbers(monkeypatch, capsys):
@@ -192,6 +205,19 @@ def test_what_could_not_be_measured_in_all_fails_and_the_others_are_shown(monkey
     out = capsys.readouterr().out
     assert "the wire broke" in out
     assert "tunnel: pair tcp 1 stream" in out
+
+
+def test_a_program_that_one_bench_needs_costs_no_more_than_its_rows(monkeypatch, capsys):
+    fake_measure(monkeypatch, (2.0, 2.0))
+    alone = replace(aead.BENCH, programs=("wireguard-go-of-old",))
+    monkeypatch.setattr(cli, "BENCHES", (*cli.BENCHES[1:], alone))
+    assert cli.main(["all", "--ours", "/bin/true", "--peer", "/bin/true", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [(row["bench"], row["holds"]) for row in json.loads(out)["rows"]] == [
+        ("tunnel", True),
+        ("aead", False),
+    ]
+    assert err.splitlines()[0] == "bench: aead cannot be measured: missing programs: wireguard-go-of-old"
 
 
 def test_a_page_that_cannot_be_written_does_not_cost_the_figures(monkeypatch, capsys, tmp_path):

@@ -6,6 +6,7 @@ import argparse
 
 import pytest
 
+from bench.process import LabError
 from bench.registry import Bench, whole_number
 
 
@@ -15,6 +16,12 @@ def test_a_bench_has_no_options_of_its_own_and_compares_nothing_unless_it_says_s
     bench.add_options(parser)
     assert vars(parser.parse_args([])) == {}
     assert (bench.needs_root, bench.compares, bench.programs) == (True, False, ())
+
+
+def test_programs_that_are_missing_are_named():
+    Bench("b", "measures b", lambda options, say: [], programs=("sh",)).look_for_programs()
+    with pytest.raises(LabError, match="missing programs: no-such nor-this"):
+        Bench("b", "", lambda options, say: [], programs=("no-such", "sh", "nor-this")).look_for_programs()
 
 
 def test_whole_numbers_from_a_lowest_up():

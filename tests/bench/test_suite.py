@@ -12,7 +12,7 @@ from bench.rows import Row
 SHARED = argparse.Namespace(runs=9, json=True, check=False, peer="p", ours="o")
 
 
-def make(name, asked, *, error=None, default=3):
+def make(name, asked, *, error=None, default=3, programs=()):
     def add_options(parser):
         parser.add_argument("--seconds", type=int, default=default)
 
@@ -23,7 +23,7 @@ def make(name, asked, *, error=None, default=3):
             raise LabError(error) if isinstance(error, str) else error
         return [Row(f"{name} row", "ms", "lower", (1.0,), (1.0,), gate=2.0)]
 
-    return Bench(name, f"measures {name}", run, add_options, programs=(f"{name}-tool", "ip"))
+    return Bench(name, f"measures {name}", run, add_options, programs=programs)
 
 
 def test_each_gets_its_own_defaults_and_what_all_share():
@@ -66,8 +66,19 @@ def test_who_interrupts_keeps_what_is_finished():
     assert [name for name, _ in asked] == ["one", "two"]
 
 
-def test_all_needs_what_any_needs():
-    bench = suite.of([make("one", []), make("two", [])])
+def test_all_needs_what_several_need():
+    bench = suite.of([make("one", [], programs=("a", "ip")), make("two", [], programs=("ip", "b"))])
     assert bench.name == "all"
     assert bench.needs_root
-    assert bench.programs == ("ip", "one-tool", "two-tool")
+    assert bench.programs == ("ip",)
+
+
+def test_a_missing_program_is_told_at_the_start_and_costs_only_the_bench_that_needs_it():
+    asked, said = [], []
+    benches = [make("one", asked), make("two", asked, programs=("no-such-tool",)), make("three", asked)]
+    rows = suite.measure(benches, SHARED, said.append)
+    assert said[0] == "two cannot be measured: missing programs: no-such-tool"
+    assert [name for name, _ in asked] == ["one", "three"]
+    assert [(row.bench, row.name) for row in rows if row.failed] == [
+        ("two", "not measured: missing programs: no-such-tool")
+    ]
