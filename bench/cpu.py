@@ -30,7 +30,7 @@ from bench.process import LabError
 from bench.registry import Bench, Say, whole_number
 from bench.roads import BUILDERS, Road
 from bench.rows import Row
-from bench.tunnel import in_turns
+from bench.tunnel import rounds
 from bench.wireguard import TUNNEL_MTU, Interface
 
 WARM_UP_SECONDS = 1
@@ -120,10 +120,10 @@ def measure_daemons(ours: Path, peer: Path, runs: int, seconds: int, say: Say) -
         say("built, warming up")
         for road in roads.values():
             road.measure(Load(), WARM_UP_SECONDS)
-        for number in range(runs):
+        for number, turns in rounds(("ours", "peer"), runs):
             for item in MEASURES:
                 words = []
-                for name in in_turns(("ours", "peer"), number):
+                for name in turns:
                     road = roads[item.topology, item.end, name]
                     found = cost(road, _ends(road, item.end), item.load, seconds)
                     samples.setdefault((item.name, name), []).append(found)
@@ -167,8 +167,8 @@ def measure_cipher(ours: Path, cipher: Cipher, runs: int, seconds: int, say: Say
         }
         for road in roads.values():
             road.measure(Load(), WARM_UP_SECONDS)
-        for number in range(runs):
-            for name in in_turns(tuple(roads), number):
+        for number, turns in rounds(roads, runs):
+            for name in turns:
                 road = roads[name]
                 samples[name].append(cost(road, _ends(road, "near", "far"), Load(), seconds).daemons)
             alone.append(cipher.sample())

@@ -27,7 +27,7 @@ from bench.process import LabError
 from bench.registry import Bench, Say, whole_number
 from bench.roads import Road, build_pair
 from bench.rows import Row
-from bench.tunnel import WARM_UP_SECONDS, bare_rounds, in_turns
+from bench.tunnel import WARM_UP_SECONDS, rounds
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERVAL_US = 2000
@@ -99,13 +99,10 @@ def measure(ours: Path, peer: Path, runs: int, probes: int, say: Say) -> list[Ro
 
 def measure_rounds(roads: dict[str, Road], runs: int, probes: int, say: Say) -> list[Row]:
     found: dict[tuple[str, str], list[float]] = {(m.name, road): [] for m in MEASURES for road in roads}
-    bare = bare_rounds(runs)
-    for number in range(runs):
+    for number, turns in rounds(roads, runs):
         for loaded in (False, True):
             words = []
-            for name in in_turns(tuple(roads), number):
-                if name == "bare" and number not in bare:
-                    continue
+            for name in turns:
                 road = roads[name]
                 times, carried = under_load(road, probes) if loaded else (round_trips_us(road, probes), 0.0)
                 for item in MEASURES:

@@ -24,7 +24,7 @@ from bench.process import LabError, run, wait_for
 from bench.registry import Bench, Say, whole_number
 from bench.roads import Road, build_pair
 from bench.rows import Row
-from bench.tunnel import bare_rounds, in_turns
+from bench.tunnel import rounds
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT = 5301
@@ -122,7 +122,6 @@ def sample(road: Road, size: int, seconds: float, into: Samples, *, search: bool
 
 
 def measure(ours: Path, peer: Path, runs: int, seconds: float, say: Say) -> list[Row]:
-    few = bare_rounds(runs)
     with Lab() as lab:
         programs = {"ours": ours, "peer": peer, "bare": None}
         roads = {name: build_pair(lab, program) for name, program in programs.items()}
@@ -130,15 +129,13 @@ def measure(ours: Path, peer: Path, runs: int, seconds: float, say: Say) -> list
         say("built, warming up")
         for road in roads.values():
             count(road, max(SIZES_BYTES), 0.5)
-        for number in range(runs):
+        for number, turns in rounds(roads, runs):
             for size in SIZES_BYTES:
                 words = []
-                for name in in_turns(tuple(roads), number):
-                    if name == "bare" and number not in few:
-                        continue
+                for name in turns:
                     judged = name != "bare" and size in JUDGED_BYTES
                     long = seconds if judged else min(seconds, INFORMING_SECONDS)
-                    search = judged and number in few
+                    search = judged and "bare" in turns  # in the few rounds for what informs
                     told = sample(roads[name], size, long, found[size, name], search=search)
                     words.append(f"{name} {told}")
                 say(f"{number + 1}/{runs} {size} B: {', '.join(words)} {UNIT}")

@@ -9,7 +9,7 @@ there. They stand side by side while one run after the other goes over them in t
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +61,17 @@ def bare_rounds(runs: int) -> frozenset[int]:
     return frozenset(round(i * (runs - 1) / max(count - 1, 1)) for i in range(count))
 
 
-def in_turns(names: Sequence[str], number: int) -> list[str]:
-    """The order of a round: ours and the peer, the first two, change places every other round."""
+def rounds(names: Iterable[str], runs: int) -> Iterator[tuple[int, list[str]]]:
+    """The number of each round, and who takes a turn in it, in order.
+
+    The first two, ours and the peer, always do, and change places every other round; the others, which
+    inform, only do in a few rounds.
+    """
     first, second, *others = names
-    return [second, first, *others] if number % 2 else [first, second, *others]
+    few = bare_rounds(runs)
+    for number in range(runs):
+        judged = [second, first] if number % 2 else [first, second]
+        yield number, judged + (others if number in few else [])
 
 
 def measure(
@@ -87,16 +94,13 @@ def _measure_rounds(
     measures: Sequence[Measure], roads: dict[str, Road], runs: int, seconds: int, say: Say
 ) -> list[Row]:
     samples: dict[tuple[str, str], list[float]] = {(m.name, r): [] for m in measures for r in roads}
-    few = bare_rounds(runs)
-    for number in range(runs):
+    short = min(seconds, INFORMING_SECONDS)
+    for number, turns in rounds(roads, runs):
         for item in measures:
             words = []
-            for name in in_turns(tuple(roads), number):
-                judged = name in ("ours", "peer")
-                if not judged and number not in few:
-                    continue
-                short = min(seconds, INFORMING_SECONDS)
-                value = roads[name].measure(item.load, seconds if judged and item.gate else short)
+            for name in turns:
+                judged = item.gate and name in ("ours", "peer")
+                value = roads[name].measure(item.load, seconds if judged else short)
                 samples[item.name, name].append(value)
                 words.append(f"{name} {value:,.{0 if value >= 1000 else 2}f}")
             say(f"{number + 1}/{runs} {item.name}: {', '.join(words)} {item.load.unit}")

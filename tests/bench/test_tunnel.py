@@ -67,6 +67,16 @@ def test_only_what_a_gate_judges_is_measured_for_long():
     assert ("peer", 1) in roads["peer"].lengths
 
 
+def test_ours_and_the_peer_change_places_and_the_others_take_few_turns():
+    assert list(tunnel.rounds(("ours", "peer", "bare"), 5)) == [
+        (0, ["ours", "peer", "bare"]),
+        (1, ["peer", "ours"]),
+        (2, ["ours", "peer", "bare"]),
+        (3, ["peer", "ours"]),
+        (4, ["ours", "peer", "bare"]),
+    ]
+
+
 def test_bare_rounds_of_few_runs():
     assert tunnel.bare_rounds(1) == {0}
     assert tunnel.bare_rounds(2) == {0, 1}
