@@ -1,4 +1,4 @@
-/* Sealing and opening whole batches with a vector engine: see aead_batch.c. */
+/* Sealing and opening whole batches with a vector engine: see aead_share.h, aead_seal.c and aead_open.c. */
 #ifndef SALLYPORT_AEAD_BATCH_H
 #define SALLYPORT_AEAD_BATCH_H
 

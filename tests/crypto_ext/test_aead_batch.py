@@ -1,4 +1,7 @@
-"""aead_batch.c and aead_vector.c: batches of any size give the same through every path; scratch is wiped."""
+"""Batches of any size give the same through every path; scratch is wiped.
+
+Of aead_batch.c, aead_seal.c, aead_open.c and aead_vector.c, which are one machine.
+"""
 
 from __future__ import annotations
 
