@@ -4,8 +4,18 @@
 #include "cpu.h"
 
 static void vector_free(void *state) { sp_batch_free(state); }
-static void vector_seal(void *state, struct sp_aead_job *jobs, size_t n) { sp_batch_seal(state, jobs, n); }
-static void vector_open(void *state, struct sp_aead_job *jobs, size_t n) { sp_batch_open(state, jobs, n); }
+
+static void vector_seal(void *state, struct sp_aead_job *jobs, size_t n)
+{
+    sp_batch_seal(state, jobs, n);
+    sp_wipe_stack();
+}
+
+static void vector_open(void *state, struct sp_aead_job *jobs, size_t n)
+{
+    sp_batch_open(state, jobs, n);
+    sp_wipe_stack();
+}
 
 enum { LONG_BYTES = 4096, MIDDLING_BYTES = 1024 };
 

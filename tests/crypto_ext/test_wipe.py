@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from crypto_ext._native import ffi, lib
+from tests.crypto_ext import engines, leaf
 from tests.crypto_ext.rig import Rig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,3 +79,17 @@ def test_an_erased_key_is_nowhere() -> None:
     erased, present = map(int, done.stdout.split())
     assert erased == 0
     assert present > 0  # or the search proves nothing
+
+
+OWN_PATHS = [*engines.HERE, "portable"]  # what libcrypto's functions leave behind is libcrypto's
+
+
+@pytest.mark.parametrize("compiler", leaf.COMPILERS)
+@pytest.mark.parametrize("optimisation", ["-O1", "-O3"])
+def test_no_part_of_a_key_stays_on_the_stack(compiler: str, optimisation: str) -> None:
+    sources = [leaf.HERE / "c" / "stack_main.c", *leaf.SOURCES]
+    flags = [*leaf.WARNINGS, optimisation]
+    program = leaf.compiled("stack-main", sources, flags, ("-ldl", "-lpthread"), compiler)
+    run = subprocess.run([program, *OWN_PATHS], capture_output=True, text=True, check=True, timeout=100)
+    expected = [f"{path} {what} {n}: 0" for path in OWN_PATHS for n in (1, 3) for what in ("seal", "open")]
+    assert run.stdout.splitlines() == expected
