@@ -7,7 +7,7 @@
 
 #include "state.h"
 
-enum { UDP_LEVEL = 17, UDP_SEGMENT_TYPE = 103, WAIT_MS = 5, WAITS = 2 };
+enum { UDP_LEVEL = 17, UDP_SEGMENT_TYPE = 103, WAIT_MS = 1, RETRIES = 2 };
 
 struct name {
     int fd;
@@ -64,22 +64,29 @@ static void add_source(struct msghdr *header, const struct sp_source *source)
     }
 }
 
-/* A full socket buffer is waited for, within reason. */
-static int post(struct sp_pump *pump, int fd, const struct msghdr *header)
+/* A full socket buffer is waited for as long as there is patience. */
+static int post(struct sp_pump *pump, int fd, const struct msghdr *header, int *patience)
 {
-    for (int tries = 0;; tries++) {
+    int retries = RETRIES;
+
+    for (;;) {
         struct pollfd ask = {.fd = fd, .events = POLLOUT};
         pump->stats.udp_sends++;
         if (sp_sys_sendmsg(fd, header) >= 0)
             return 0;
-        if (errno == EAGAIN && tries < WAITS)
+        if (errno == EAGAIN && *patience > 0) {
+            --*patience;
             sp_sys_poll(&ask, 1, WAIT_MS);
-        else if ((errno != EINTR && errno != ECONNREFUSED) || tries >= WAITS) /* the latter is old news */
+        } else if ((errno == EINTR || errno == ECONNREFUSED) && retries > 0) { /* the latter is old news */
+            retries--;
+        } else {
             return -errno;
+        }
     }
 }
 
-int sp_envelope_send(struct sp_pump *pump, struct sp_peer *peer, uint8_t *data, uint32_t len, uint32_t size)
+int sp_envelope_send(struct sp_pump *pump, struct sp_peer *peer, uint8_t *data, uint32_t len, uint32_t size,
+                     int *patience)
 {
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
     struct iovec iov = {.iov_base = data, .iov_len = len};
@@ -99,5 +106,5 @@ int sp_envelope_send(struct sp_pump *pump, struct sp_peer *peer, uint8_t *data, 
         add_source(&header, &peer->source);
     if (header.msg_controllen == 0)
         header.msg_control = NULL;
-    return post(pump, to.fd, &header);
+    return post(pump, to.fd, &header, patience);
 }

@@ -24,15 +24,16 @@ static int blames_source(int error)
 
 /* One send, and once more without the cached source when that may be what the kernel dislikes. It is put
  * back when it was not, for it is what makes answers leave from where the peer reached us. */
-static int send_or_forget(struct sp_pump *pump, struct sp_peer *peer, uint8_t *data, uint32_t len, uint32_t size)
+static int send_or_forget(struct sp_pump *pump, struct sp_peer *peer, uint8_t *data, uint32_t len, uint32_t size,
+                          int *patience)
 {
     struct sp_source kept = peer->source;
-    int error = sp_envelope_send(pump, peer, data, len, size);
+    int error = sp_envelope_send(pump, peer, data, len, size, patience);
 
     if (!blames_source(error) || kept.family == 0 || kept.family != peer->endpoint.family)
         return error;
     sp_peer_forget(peer);
-    error = sp_envelope_send(pump, peer, data, len, size);
+    error = sp_envelope_send(pump, peer, data, len, size, patience);
     if (error == 0)
         sp_upward_notice(pump, SP_NOTICE_SOURCE);
     else
@@ -86,13 +87,14 @@ uint32_t sp_udp_send(struct sp_pump *pump, struct sp_peer *peer, uint8_t *data, 
 {
     uint32_t left = (len + size - 1) / size;
     uint32_t sent = 0;
+    int patience = SP_ENVELOPE_PATIENCE;
 
     *bytes = 0;
     *error = 0;
     while (left > 0) {
         uint32_t count = balanced(pump, peer, left, size, now_ns);
         uint32_t part = least(len, count * size);
-        int result = send_or_forget(pump, peer, data, part, size);
+        int result = send_or_forget(pump, peer, data, part, size, &patience);
         if (result != 0 && count > 1 && blames_gso(pump, peer, result, now_ns))
             continue; /* the same datagrams again, one by one */
         if (result == 0) {

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.crypto_ext.conftest import Fault
-from tests.crypto_ext.rig import Rig, endpoint, udp_packet, udp_socket
+from tests.crypto_ext.rig import Rig, endpoint, tcp_super, udp_packet, udp_socket
 
 Faults = Callable[..., None]
 Hits = Callable[[Fault], int]
@@ -25,6 +25,33 @@ def test_a_full_buffer_is_waited_for_and_then_given_up(faults: Faults, hits: Hit
         rig.settle()
         assert rig.b.read() == []
         assert rig.a.drops == {"udp_send": 2}
+
+
+def test_a_train_waits_once_for_all_its_sends(faults: Faults, hits: Hits) -> None:
+    """Ten waits of a millisecond in all, with the table lock held, however many sends it takes."""
+    with Rig(join=True, gso=False) as rig:
+        faults(Fault.SENDMSG, errno.EAGAIN)
+        faults(Fault.POLL, errno.EINTR)  # counts them
+        rig.a.tun.send(tcp_super(30)[0])
+        rig.settle()
+        assert hits(Fault.POLL) == 10
+        assert hits(Fault.SENDMSG) == 30 + 10
+        assert rig.a.drops == {"udp_send": 30}
+        faults(Fault.SENDMSG, 0)
+        rig.a.tun.send(tcp_super(30)[0])
+        rig.settle()
+        assert len(rig.b.packets()) == 30
+        assert rig.a.drops == {"udp_send": 30}
+
+
+def test_what_waits_does_not_come_at_the_price_of_the_rest(faults: Faults, hits: Hits) -> None:
+    """A buffer that has room again after a wait takes all that follows."""
+    with Rig(join=True, gso=False) as rig:
+        faults(Fault.SENDMSG, errno.EAGAIN, times=9)
+        rig.a.tun.send(tcp_super(30)[0])
+        rig.settle()
+        assert len(rig.b.packets()) == 30
+        assert rig.a.drops == {}
 
 
 def test_old_news_of_a_closed_port_is_not_an_error(faults: Faults) -> None:
