@@ -23,8 +23,8 @@ from bench.registry import Say
 
 ROOT = Path(__file__).resolve().parent.parent
 PATH = "none"  # what the copy answers when asked for its AEAD path
-# What is compiled, and the ciphers, which nobody calls there and whose compiling takes longest. The portable one
-# stays: it seals the parts of handshakes, which are as always.
+# What is compiled, and the ciphers, which nobody calls there and whose compiling takes longest. The portable
+# one stays: it seals the parts of handshakes, which are as always.
 CIPHERS = ("aead_[!p]*.c", "chacha_*.c", "libcrypto.c", "poly_[!p]*.c", "xor_*.c")
 NOT_COPIED = ("_native*.so", "_native.c", "__pycache__", *CIPHERS)
 BUILD_SECONDS = 300.0
