@@ -21,7 +21,7 @@
 /* cdef: begin */
 
 enum {
-    SP_ABI = 1, /* compared by crypto_ext/__init__.py at import */
+    SP_ABI = 2, /* compared by crypto_ext/__init__.py at import */
     SP_KEY_BYTES = 32,
     SP_TAG_BYTES = 16,
     SP_DATAGRAM_BYTES = 192, /* room for the largest handshake message, 148 bytes */
