@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.crypto_ext.rig import Rig, udp_packet
+import socket
+
+from tests.crypto_ext.rig import UDP_GRO, Rig, udp_packet
 
 
 def test_a_turn_with_nothing_to_do_says_so() -> None:
@@ -21,15 +23,22 @@ def test_a_turn_takes_only_a_budget() -> None:
         assert len(rig.b.read()) == 100
 
 
-def test_both_directions_move_in_one_turn() -> None:
+def test_both_directions_get_their_budget_of_a_turn_and_no_more() -> None:
     with Rig() as rig:
+        rig.a.udp.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 0)  # else 100 datagrams are a handful of messages
         rig.b.write(*(udp_packet(60, back=True) for _ in range(100)))
         while rig.b.pump.step(rig.now):
             pass
-        rig.a.write(*(udp_packet(60) for _ in range(200)))
-        rig.a.pump.step(rig.now)
-        assert len(rig.a.read()) > 0
-        assert rig.a.pump.stats().tun_reads == 32
+        rig.a.write(*(udp_packet(60) for _ in range(100)))
+        before = rig.a.pump.stats().udp_receives
+        for turn in (1, 2, 3):
+            rig.a.pump.step(rig.now)
+            stats = rig.a.pump.stats()
+            assert stats.udp_receives - before == turn * 2 * 4  # two bursts of 4 messages each
+            assert stats.tun_reads == turn * 2 * 16
+            assert len(rig.a.read()) == 2 * 4
+        rig.settle()
+        assert (len(rig.a.read()), len(rig.b.read())) == (100 - 3 * 2 * 4, 100)
 
 
 def test_a_packet_by_itself_waits_for_no_other() -> None:
