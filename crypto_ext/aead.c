@@ -56,7 +56,8 @@ static int answers_right(const struct side *side)
 
     jobs[0] = (struct sp_aead_job){
         .key = key, .counter = known_counter, .in = sealed, .out = opened, .len = sizeof sealed};
-    jobs[1] = (struct sp_aead_job){.key = key, .counter = known_counter, .in = empty, .out = opened, .len = sizeof empty};
+    jobs[1] = (struct sp_aead_job){
+        .key = key, .counter = known_counter, .in = empty, .out = opened, .len = sizeof empty};
     side->ops->open(side->state, jobs, 2);
     if (!jobs[0].ok || !jobs[1].ok || memcmp(opened, plain, KNOWN_BYTES) != 0)
         return 0;

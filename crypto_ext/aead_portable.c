@@ -7,24 +7,16 @@
  *
  * Nothing but lengths and the verdict decides a branch or an address. open() verifies first: where
  * the tag is wrong, nothing is written. */
-#define _DEFAULT_SOURCE /* endian.h */
 #include "aead_portable.h"
 
-#include <endian.h>
 #include <string.h>
 
 #include "aead.h"
 #include "blake2s.h"
+#include "bytes.h"
 #include "poly_portable.h"
 
 enum { BLOCK_BYTES = 64, GROUP_BLOCKS = 4, GROUP_BYTES = GROUP_BLOCKS * BLOCK_BYTES };
-
-static inline uint32_t load32(const uint8_t *p)
-{
-    uint32_t word;
-    memcpy(&word, p, sizeof word);
-    return le32toh(word);
-}
 
 /* ---- ChaCha20 ---------------------------------------------------------------------------------------- */
 
@@ -50,7 +42,7 @@ static void stream_begin(struct stream *s, const uint8_t *key, uint64_t counter)
 
     memcpy(s->word, sigma, sizeof sigma);
     for (int i = 0; i < 8; i++)
-        s->word[4 + i] = load32(key + 4 * i);
+        s->word[4 + i] = sp_get_le32(key + 4 * i);
     s->word[12] = 0;
     s->word[13] = 0;
     s->word[14] = (uint32_t)counter;
@@ -78,10 +70,8 @@ static void stream_group(struct stream *s)
     }
     for (int i = 0; i < 16; i++) {
         x[i] += from[i];
-        for (int block = 0; block < GROUP_BLOCKS; block++) {
-            uint32_t word = htole32(x[i][block]);
-            memcpy(s->group + block * BLOCK_BYTES + 4 * i, &word, sizeof word);
-        }
+        for (int block = 0; block < GROUP_BLOCKS; block++)
+            sp_put_le32(s->group + block * BLOCK_BYTES + 4 * i, x[i][block]);
     }
     s->word[12] += GROUP_BLOCKS;
 }

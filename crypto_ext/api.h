@@ -165,7 +165,7 @@ int sp_step(struct sp_pump *pump, uint64_t now_ns);
 uint64_t sp_next_deadline(struct sp_pump *pump); /* CLOCK_BOOTTIME ns of the next timer; 0: none */
 
 /* Loops sp_step until sp_stop or a fatal error; blocks all signals in the calling thread; sleeps in
- * one ppoll over TUN, sockets, a timerfd(CLOCK_BOOTTIME) and the stop eventfd. enum sp_end or -errno. */
+ * one poll over TUN, sockets, a timerfd(CLOCK_BOOTTIME) and the stop eventfd. enum sp_end or -errno. */
 int sp_run(struct sp_pump *pump);
 void sp_stop(struct sp_pump *pump); /* no lock; any thread, any time, idempotent */
 /* Ask a running pump for a sign of life: it answers with SP_EVENT_PONG. No lock. */
@@ -223,7 +223,8 @@ int sp_purse_free(struct sp_pump *pump, int purse); /* -EBUSY while a peer uses 
  * peer carries its own). -EEXIST: that public key is a peer already. */
 int64_t sp_peer_add(struct sp_pump *pump, const uint8_t *public_key, uint64_t *slot, int purse);
 int sp_peer_remove(struct sp_pump *pump, uint32_t peer);
-int sp_peer_set_endpoint(struct sp_pump *pump, uint32_t peer, const struct sp_endpoint *to); /* forgets the cached source */
+/* Forgets the cached source. */
+int sp_peer_set_endpoint(struct sp_pump *pump, uint32_t peer, const struct sp_endpoint *to);
 /* 0: off. Anything else sends a keepalive at once, or wants a key for it; so does setting it again. */
 int sp_peer_set_keepalive(struct sp_pump *pump, uint32_t peer, uint16_t seconds, uint64_t now_ns);
 int sp_peer_forget_source(struct sp_pump *pump, uint32_t peer); /* peer 0: all peers */
@@ -254,7 +255,8 @@ int sp_index_in_use(struct sp_pump *pump, uint32_t index);    /* 1 or 0 */
 /* Handshake messages leave and arrive through here, so that endpoint, source address, counters and
  * timers stay in one place. out: to the peer's endpoint, -EDESTADDRREQ without one; retry forgets the
  * cached source first. in: an authentic message moved the endpoint. done: wall clock for `wg show`. */
-int sp_peer_handshake_out(struct sp_pump *pump, uint32_t peer, const uint8_t *message, int len, int retry, uint64_t now_ns);
+int sp_peer_handshake_out(struct sp_pump *pump, uint32_t peer, const uint8_t *message, int len, int retry,
+                          uint64_t now_ns);
 int sp_peer_handshake_in(struct sp_pump *pump, uint32_t peer, const struct sp_datagram *datagram, uint64_t now_ns);
 int sp_peer_handshake_done(struct sp_pump *pump, uint32_t peer, uint64_t wall_ns);
 

@@ -57,7 +57,7 @@ AVX2 static void begin(__m256i *rows)
 AVX2 static inline void set_key(__m256i *rows, const uint8_t *key, __m256i rest)
 {
     for (int i = 0; i < 8; i++)
-        set_from(&rows[4 + i], rest, sp_load32(key + 4 * i));
+        set_from(&rows[4 + i], rest, sp_get_le32(key + 4 * i));
 }
 
 AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)

@@ -38,7 +38,7 @@ AVX512 static void fill(struct sp_group *group, uint32_t state, struct sp_cursor
         __mmask16 rest = (__mmask16)(0xffffU << lane); /* this lane and all behind it */
 
         for (int i = 0; i < 8; i++)
-            key[i] = _mm512_mask_set1_epi32(key[i], rest, (int)sp_load32(piece.run->key + 4 * i));
+            key[i] = _mm512_mask_set1_epi32(key[i], rest, (int)sp_get_le32(piece.run->key + 4 * i));
         block = _mm512_mask_add_epi32(block, rest, numbers, _mm512_set1_epi32((int)(piece.block - lane)));
         low = _mm512_mask_set1_epi32(low, rest, (int)(uint32_t)piece.run->counter);
         high = _mm512_mask_set1_epi32(high, rest, (int)(uint32_t)(piece.run->counter >> 32));

@@ -41,9 +41,9 @@ struct sp_poly {
     uint32_t blocks; /* whole ones still to come, at text */
 };
 
-/* Tags to be computed. Those from `late` on belong to the runs of the ChaCha20 call in progress, in their order: to each
- * there is a key when block 0 of its run is written, and text as far as the run has written it (a run without text: all
- * of it). An engine may absorb what there is beside its other work. */
+/* Tags to be computed. Those from `late` on belong to the runs of the ChaCha20 call in progress, in their order: to
+ * each there is a key when block 0 of its run is written, and text as far as the run has written it (a run without
+ * text: all of it). An engine may absorb what there is beside its other work. */
 struct sp_queue {
     const struct sp_mac *next, *late, *end;
     int begun; /* poly is that of *next */

@@ -1,4 +1,5 @@
-/* Which calls of sys.h shall fail, in the test build (-DSALLYPORT_FAULTS). The shipped build contains no such switch. */
+/* Which calls of sys.h shall fail, in the test build (-DSALLYPORT_FAULTS). The shipped build contains no such
+ * switch. */
 #ifndef SALLYPORT_FAULTS_H
 #define SALLYPORT_FAULTS_H
 

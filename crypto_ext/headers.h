@@ -1,12 +1,8 @@
-/* Where things are in the headers of inner packets, and their numbers: network byte order, at any
- * alignment. Whoever includes this defines _DEFAULT_SOURCE or _GNU_SOURCE first, for endian.h. */
+/* Where things are in the headers of inner packets. */
 #ifndef SALLYPORT_HEADERS_H
 #define SALLYPORT_HEADERS_H
 
-#include <endian.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "bytes.h"
 
 enum {
     SP_IPV4_BYTES = 20, /* without options */
@@ -34,32 +30,6 @@ enum {
 
     SP_PROTOCOL_ICMPV6 = 58
 };
-
-static inline uint16_t sp_get16(const uint8_t *p)
-{
-    uint16_t word;
-    memcpy(&word, p, sizeof word);
-    return be16toh(word);
-}
-
-static inline void sp_put16(uint8_t *p, size_t value)
-{
-    uint16_t word = htobe16((uint16_t)value);
-    memcpy(p, &word, sizeof word);
-}
-
-static inline uint32_t sp_get32(const uint8_t *p)
-{
-    uint32_t word;
-    memcpy(&word, p, sizeof word);
-    return be32toh(word);
-}
-
-static inline void sp_put32(uint8_t *p, uint32_t value)
-{
-    value = htobe32(value);
-    memcpy(p, &value, sizeof value);
-}
 
 /* Length of a TCP header, options included; read from the packet, not checked. */
 static inline uint32_t sp_tcp_header_bytes(const uint8_t *tcp) { return (uint32_t)(tcp[12] >> 4) * 4; }

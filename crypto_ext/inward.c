@@ -5,13 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "ip.h"
 #include "state.h"
-
-static uint32_t get_le32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
 
 /* The keypair is the peer's word that it has this key: a waiting one becomes current, an old one asks
  * for its successor in time. */
@@ -89,8 +85,8 @@ static void transport(struct sp_pump *pump, const struct sp_arrival *arrival, ui
                       uint64_t now_ns)
 {
     struct sp_inward *inward = &pump->inward;
-    uint64_t counter = get_le32(data + 8) | (uint64_t)get_le32(data + 12) << 32;
-    struct sp_keypair *keypair = sp_keypairs_find(pump, get_le32(data + 4));
+    uint64_t counter = sp_get_le64(data + 8);
+    struct sp_keypair *keypair = sp_keypairs_find(pump, sp_get_le32(data + 4));
     struct sp_aead_job *job;
 
     if (keypair == NULL) {
@@ -118,7 +114,7 @@ static void transport(struct sp_pump *pump, const struct sp_arrival *arrival, ui
 static void datagram(struct sp_pump *pump, const struct sp_arrival *arrival, uint8_t *data, size_t len,
                      uint64_t now_ns)
 {
-    uint32_t type = len >= 4 ? get_le32(data) : 0;
+    uint32_t type = len >= 4 ? sp_get_le32(data) : 0;
 
     pump->stats.udp_datagrams_in++;
     if (type == SP_MESSAGE_TRANSPORT && len >= SP_TRANSPORT_OVERHEAD_BYTES)

@@ -6,9 +6,7 @@
 
 #include <errno.h>
 
-enum { IPV4_HEADER_BYTES = 20, IPV6_HEADER_BYTES = 40 };
-
-static uint32_t big16(const uint8_t *p) { return (uint32_t)p[0] << 8 | p[1]; }
+#include "headers.h"
 
 int sp_ip_parse_untrusted(struct sp_ip *ip, const uint8_t *packet, size_t len)
 {
@@ -16,23 +14,23 @@ int sp_ip_parse_untrusted(struct sp_ip *ip, const uint8_t *packet, size_t len)
         return -EINVAL;
     switch (packet[0] >> 4) {
     case 4:
-        if (len < IPV4_HEADER_BYTES)
+        if (len < SP_IPV4_BYTES)
             return -EINVAL;
         ip->family = 4;
         ip->header_len = (packet[0] & 15U) * 4;
-        ip->total_len = big16(packet + 2);
+        ip->total_len = sp_get16(packet + SP_IPV4_LENGTH);
         ip->protocol = packet[9];
         ip->source = packet + 12;
         ip->destination = packet + 16;
-        if (ip->header_len < IPV4_HEADER_BYTES)
+        if (ip->header_len < SP_IPV4_BYTES)
             return -EINVAL;
         break;
     case 6:
-        if (len < IPV6_HEADER_BYTES)
+        if (len < SP_IPV6_BYTES)
             return -EINVAL;
         ip->family = 6;
-        ip->header_len = IPV6_HEADER_BYTES;
-        ip->total_len = IPV6_HEADER_BYTES + big16(packet + 4);
+        ip->header_len = SP_IPV6_BYTES;
+        ip->total_len = SP_IPV6_BYTES + sp_get16(packet + SP_IPV6_LENGTH);
         ip->protocol = packet[6];
         ip->source = packet + 8;
         ip->destination = packet + 24;

@@ -8,11 +8,11 @@
  * may belong to a TCP flow that cannot be told, such as a fragment, closes all items before it. UDP extends only
  * the newest item of all. Packets of one flow come from one peer: the pump has checked their source address
  * against the sender's allowed-ips. */
-#define _DEFAULT_SOURCE /* endian.h */
 #include "join.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "checksum.h"
 #include "headers.h"

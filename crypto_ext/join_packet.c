@@ -5,8 +5,9 @@
  * to be equal: addresses and ports, ack and window, TCP options byte by byte, TTL, TOS, don't-fragment,
  * flow label; and flags are exactly ACK or ACK with PSH. Since the cut makes new checksums, each packet's own
  * are verified first: a damaged one is passed on alone and unmodified, for the receiver to refuse. */
-#define _DEFAULT_SOURCE /* endian.h */
 #include "join_packet.h"
+
+#include <string.h>
 
 #include "checksum.h"
 #include "headers.h"

@@ -6,6 +6,7 @@
 #ifndef SALLYPORT_LANES_H
 #define SALLYPORT_LANES_H
 
+#include "bytes.h"
 #include "engine.h"
 
 #define SP_INLINE static inline __attribute__((always_inline))
@@ -22,13 +23,6 @@ struct sp_piece {
     uint32_t block; /* number of the first */
     uint32_t count;
 };
-
-SP_INLINE uint32_t sp_load32(const uint8_t *p)
-{
-    uint32_t word;
-    memcpy(&word, p, sizeof word);
-    return word;
-}
 
 /* Where text is to be xored that is none: nothing but the key stream is wanted. */
 static const uint8_t sp_no_text[SP_BLOCK_BYTES];

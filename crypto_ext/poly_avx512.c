@@ -15,7 +15,7 @@
 #include "poly_avx512.h"
 #include "poly_avx512_one.h"
 
-enum { PACKETS = 8, STEP_BYTES = 64, STEP_BLOCKS = 4, BLOCK_BYTES = 16 };
+enum { PACKETS = 8, STEP_BYTES = POLY_PART_BYTES, STEP_BLOCKS = 4, BLOCK_BYTES = 16 };
 
 /* Eight packets in their common time: where each begins, and the steps that are whole for all of them. */
 struct eight {
@@ -45,19 +45,6 @@ static void arrange(struct eight *e, const struct sp_mac *macs, size_t n)
         e->whole_from = from > e->whole_from ? from : e->whole_from;
         e->whole_to = to < e->whole_to ? to : e->whole_to;
     }
-}
-
-/* 64 bytes of one packet at that step; what lies outside its text is zero and not read. */
-POLY_INLINE __m512i load_part(const struct sp_mac *mac, int64_t at)
-{
-    int64_t from = at < 0 ? -at : 0, to = (int64_t)mac->len - at;
-
-    if (to > STEP_BYTES)
-        to = STEP_BYTES;
-    if (from >= to)
-        return _mm512_setzero_si512();
-    return _mm512_maskz_loadu_epi8((~0ULL << from) & (~0ULL >> (STEP_BYTES - to)),
-                                   (const void *)((uintptr_t)mac->text + (uintptr_t)at));
 }
 
 /* word[i], packet by packet -> word by word. */
@@ -128,7 +115,7 @@ POLY_AVX512 static struct poly_limbs step_in_parts(struct poly_limbs h, const st
     __m512i v[PACKETS], bit[STEP_BLOCKS];
 
     for (int i = 0; i < PACKETS; i++)
-        v[i] = load_part(e->mac[i], number * STEP_BYTES - e->before[i]);
+        v[i] = poly_load(e->mac[i], number * STEP_BYTES - e->before[i]);
     transpose(v);
     for (int i = 0; i < STEP_BLOCKS; i++) {
         __m512i at = _mm512_set1_epi64(number * STEP_BYTES + i * BLOCK_BYTES);

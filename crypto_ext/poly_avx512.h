@@ -14,12 +14,16 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "engine.h"
+
 #define POLY_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vbmi2")))
 #define POLY_INLINE POLY_AVX512 static inline __attribute__((always_inline))
 
 #define POLY_MASK44 0xfffffffffffLL
 #define POLY_MASK42 0x3ffffffffffLL
 #define POLY_BIT (1LL << 40) /* the 1 that follows 16 bytes of message, seen from limb 2 */
+
+enum { POLY_PART_BYTES = 64 };
 
 struct poly_limbs {
     __m512i limb[3];
@@ -32,6 +36,20 @@ struct poly_multiplier {
 struct poly_sums {
     __m512i low[3], high[3];
 };
+
+/* 64 bytes at that place of the text, which may begin before it or reach behind it: there are zeroes, and nothing
+ * is read. */
+POLY_INLINE __m512i poly_load(const struct sp_mac *mac, int64_t at)
+{
+    int64_t from = at < 0 ? -at : 0, to = (int64_t)mac->len - at;
+
+    if (to > POLY_PART_BYTES)
+        to = POLY_PART_BYTES;
+    if (from >= to)
+        return _mm512_setzero_si512();
+    return _mm512_maskz_loadu_epi8((~0ULL << from) & (~0ULL >> (POLY_PART_BYTES - to)),
+                                   (const void *)((uintptr_t)mac->text + (uintptr_t)at));
+}
 
 /* 128-bit numbers into limbs; bit is added to limb 2. */
 POLY_INLINE struct poly_limbs poly_split(__m512i low, __m512i high, __m512i bit)

@@ -12,7 +12,7 @@
 #include "api.h"
 #include "poly_avx512.h"
 
-enum { PART_BYTES = 64, STEP_PARTS = 4, STEP_BYTES = STEP_PARTS * PART_BYTES, STEP_BLOCKS = 16, BLOCK_BYTES = 16 };
+enum { STEP_PARTS = 4, STEP_BYTES = STEP_PARTS * POLY_PART_BYTES, STEP_BLOCKS = 16, BLOCK_BYTES = 16 };
 
 struct powers {
     struct poly_multiplier eighth, sixteenth, lacking;
@@ -43,19 +43,6 @@ POLY_INLINE void make_powers(struct powers *powers, struct poly_limbs r)
     powers->sixteenth = poly_multiplier(poly_product(eighth, &powers->eighth));
 }
 
-/* 64 bytes at that place of the text, which may begin before it or reach behind it: there are zeroes. */
-POLY_INLINE __m512i load_part(const struct sp_mac *mac, int64_t at)
-{
-    int64_t from = at < 0 ? -at : 0, to = (int64_t)mac->len - at;
-
-    if (to > PART_BYTES)
-        to = PART_BYTES;
-    if (from >= to)
-        return _mm512_setzero_si512();
-    return _mm512_maskz_loadu_epi8((~0ULL << from) & (~0ULL >> (PART_BYTES - to)),
-                                   (const void *)((uintptr_t)mac->text + (uintptr_t)at));
-}
-
 /* Eight blocks out of 128 bytes. */
 POLY_INLINE struct poly_limbs unpack(__m512i first, __m512i second, __m512i bit)
 {
@@ -83,7 +70,7 @@ POLY_AVX512 static struct poly_limbs step_in_parts(struct poly_limbs h, const st
     __m512i part[STEP_PARTS];
 
     for (int i = 0; i < STEP_PARTS; i++)
-        part[i] = load_part(mac, at + i * PART_BYTES);
+        part[i] = poly_load(mac, at + i * POLY_PART_BYTES);
     if (last)
         part[3] = _mm512_mask_set1_epi64(part[3], 0x80, mac->len);
     return step(h, part, _mm512_maskz_set1_epi64(real_a, POLY_BIT), _mm512_maskz_set1_epi64(real_b, POLY_BIT), powers);
@@ -110,7 +97,7 @@ POLY_AVX512 void sp_mac_avx512_one(const struct sp_mac *mac)
             __m512i part[STEP_PARTS];
 #pragma GCC unroll 4
             for (int i = 0; i < STEP_PARTS; i++)
-                part[i] = _mm512_loadu_si512(mac->text + at + i * PART_BYTES);
+                part[i] = _mm512_loadu_si512(mac->text + at + i * POLY_PART_BYTES);
             h = step(h, part, bit, bit, &powers);
         }
     }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "bytes.h"
 
 #if defined(__SIZEOF_INT128__) && !defined(SP_NO_INT128)
 #define HAVE_INT128 1
@@ -29,23 +30,16 @@ struct poly {
     uint64_t r[3], h[3], s[2];
 };
 
-static inline uint64_t load64(const uint8_t *p)
-{
-    uint64_t word;
-    memcpy(&word, p, sizeof word);
-    return le64toh(word);
-}
-
 static void poly_begin(struct poly *poly, const uint8_t key[32])
 {
-    uint64_t low = load64(key) & 0x0ffffffc0fffffffU, high = load64(key + 8) & 0x0ffffffc0ffffffcU;
+    uint64_t low = sp_get_le64(key) & 0x0ffffffc0fffffffU, high = sp_get_le64(key + 8) & 0x0ffffffc0ffffffcU;
 
     poly->r[0] = low & MASK44;
     poly->r[1] = (low >> 44 | high << 20) & MASK44;
     poly->r[2] = high >> 24;
     poly->h[0] = poly->h[1] = poly->h[2] = 0;
-    poly->s[0] = load64(key + 16);
-    poly->s[1] = load64(key + 24);
+    poly->s[0] = sp_get_le64(key + 16);
+    poly->s[1] = sp_get_le64(key + 24);
 }
 
 static void poly_blocks(struct poly *poly, const uint8_t *m, size_t blocks)
@@ -55,7 +49,7 @@ static void poly_blocks(struct poly *poly, const uint8_t *m, size_t blocks)
     uint64_t h0 = poly->h[0], h1 = poly->h[1], h2 = poly->h[2];
 
     for (; blocks > 0; blocks--, m += POLY_BYTES) {
-        uint64_t low = load64(m), high = load64(m + 8);
+        uint64_t low = sp_get_le64(m), high = sp_get_le64(m + 8);
         wide d0, d1, d2;
 
         h0 += low & MASK44;
@@ -109,13 +103,6 @@ static void poly_end(struct poly *poly, uint8_t tag[POLY_BYTES])
 
 #else
 
-static inline uint32_t load32(const uint8_t *p)
-{
-    uint32_t word;
-    memcpy(&word, p, sizeof word);
-    return le32toh(word);
-}
-
 #define MASK26 0x3ffffffU
 
 struct poly {
@@ -124,14 +111,14 @@ struct poly {
 
 static void poly_begin(struct poly *poly, const uint8_t key[32])
 {
-    poly->r[0] = load32(key) & 0x3ffffff;
-    poly->r[1] = load32(key + 3) >> 2 & 0x3ffff03;
-    poly->r[2] = load32(key + 6) >> 4 & 0x3ffc0ff;
-    poly->r[3] = load32(key + 9) >> 6 & 0x3f03fff;
-    poly->r[4] = load32(key + 12) >> 8 & 0x00fffff;
+    poly->r[0] = sp_get_le32(key) & 0x3ffffff;
+    poly->r[1] = sp_get_le32(key + 3) >> 2 & 0x3ffff03;
+    poly->r[2] = sp_get_le32(key + 6) >> 4 & 0x3ffc0ff;
+    poly->r[3] = sp_get_le32(key + 9) >> 6 & 0x3f03fff;
+    poly->r[4] = sp_get_le32(key + 12) >> 8 & 0x00fffff;
     memset(poly->h, 0, sizeof poly->h);
     for (int i = 0; i < 4; i++)
-        poly->s[i] = load32(key + 16 + 4 * i);
+        poly->s[i] = sp_get_le32(key + 16 + 4 * i);
 }
 
 static void poly_blocks(struct poly *poly, const uint8_t *m, size_t blocks)
@@ -142,11 +129,11 @@ static void poly_blocks(struct poly *poly, const uint8_t *m, size_t blocks)
     for (; blocks > 0; blocks--, m += POLY_BYTES) {
         uint64_t d[5] = {0}, carry = 0;
 
-        h[0] += load32(m) & MASK26;
-        h[1] += load32(m + 3) >> 2 & MASK26;
-        h[2] += load32(m + 6) >> 4 & MASK26;
-        h[3] += load32(m + 9) >> 6;
-        h[4] += load32(m + 12) >> 8 | 1U << 24;
+        h[0] += sp_get_le32(m) & MASK26;
+        h[1] += sp_get_le32(m + 3) >> 2 & MASK26;
+        h[2] += sp_get_le32(m + 6) >> 4 & MASK26;
+        h[3] += sp_get_le32(m + 9) >> 6;
+        h[4] += sp_get_le32(m + 12) >> 8 | 1U << 24;
         for (int i = 0; i < 5; i++)
             for (int j = 0; j < 5; j++) /* limb i + j, of which 5 and more wrap around times 5 */
                 d[(i + j) % 5] += (uint64_t)h[i] * (i + j < 5 ? r[j] : r[j] * 5);
@@ -210,8 +197,8 @@ static void poly_padded(struct poly *poly, const uint8_t *data, size_t len)
     }
 }
 
-void sp_poly_portable(uint8_t tag[POLY_BYTES], const uint8_t *key, const uint8_t *ad, size_t ad_len, const uint8_t *text,
-                      size_t len)
+void sp_poly_portable(uint8_t tag[POLY_BYTES], const uint8_t *key, const uint8_t *ad, size_t ad_len,
+                      const uint8_t *text, size_t len)
 {
     uint64_t lengths[2] = {htole64(ad_len), htole64(len)};
     struct poly poly;

@@ -11,6 +11,7 @@
 #define _DEFAULT_SOURCE /* endian.h */
 #include "split.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -61,9 +62,9 @@ static int find_transport(const struct sp_ip *ip, const uint8_t *packet, uint8_t
         next = packet[at];
         at += 8 * (1 + (size_t)packet[at + 1]);
     }
-    if (next != protocol || at > UINT8_MAX || (ip->family == 4 && (sp_get16(packet + SP_IPV4_FRAGMENT) & IPV4_IS_FRAGMENT)))
+    if (ip->family == 4 && (sp_get16(packet + SP_IPV4_FRAGMENT) & IPV4_IS_FRAGMENT) != 0)
         return -EINVAL;
-    return (int)at;
+    return next == protocol && at <= UINT8_MAX ? (int)at : -EINVAL;
 }
 
 int sp_split_begin(struct sp_split *split, const struct sp_vnet_hdr *header, uint8_t *packet, size_t len)

@@ -1,4 +1,5 @@
-/* Timers as functions of (peer, now), their deadlines in a lazy heap (timers.h). The table of events is the kernel's. */
+/* Timers as functions of (peer, now), their deadlines in a lazy heap (timers.h). The table of events is the
+ * kernel's. */
 #include "timers.h"
 
 #include <errno.h>

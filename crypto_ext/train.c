@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "state.h"
 
 enum { PLACED_MULTIPLE = 64 }; /* struct sp_aead_job */
@@ -43,18 +44,11 @@ static uint32_t padded(uint32_t len, uint32_t mtu)
     return len + (up - last);
 }
 
-static void put_le32(uint8_t *p, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        p[i] = (uint8_t)(value >> (8 * i));
-}
-
 static void put_header(uint8_t *p, uint32_t remote_index, uint64_t counter)
 {
-    put_le32(p, SP_MESSAGE_TRANSPORT);
-    put_le32(p + 4, remote_index);
-    put_le32(p + 8, (uint32_t)counter);
-    put_le32(p + 12, (uint32_t)(counter >> 32));
+    sp_put_le32(p, SP_MESSAGE_TRANSPORT);
+    sp_put_le32(p + 4, remote_index);
+    sp_put_le64(p + 8, counter);
 }
 
 static int fits(const struct sp_train *train, const struct sp_keypair *keypair, uint32_t size)

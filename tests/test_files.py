@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LINES_AT_MOST = 400
+COLUMNS_AT_MOST = 120
 PACKAGES = ("appliance", "api", "crypto_ext", "bench")
 NOT_OURS = {".git", ".venv", ".hypothesis", "__pycache__", "build", "dist"}
 
@@ -52,6 +53,19 @@ def test_no_file_is_long() -> None:
     code = [*files(".py", ".c", ".h", ".sh"), ROOT / "sallyport"]
     assert len(code) > 50, "the walk did not get anywhere"
     assert not {str(path): n for path in code if (n := len(path.read_text().splitlines())) > LINES_AT_MOST}
+
+
+def test_no_line_of_c_is_wide() -> None:
+    """Those of Python are ruff's business."""
+    code = [*files(".c", ".h", under="crypto_ext"), *files(".c", ".h", under="tests/crypto_ext/c")]
+    wide = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in code
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > COLUMNS_AT_MOST
+    ]
+    assert len(code) > 50, "the walk did not get anywhere"
+    assert not wide, "\n".join(wide)
 
 
 def test_every_source_says_at_its_top_what_it_is_for() -> None:

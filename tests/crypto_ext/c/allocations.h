@@ -19,7 +19,8 @@ COUNTED(void *, calloc, (size_t n, size_t size), (n, size))
 COUNTED(void *, realloc, (void *old, size_t size), (old, size))
 COUNTED(void *, aligned_alloc, (size_t alignment, size_t size), (alignment, size))
 COUNTED(int, posix_memalign, (void **out, size_t alignment, size_t size), (out, alignment, size))
-COUNTED(void *, mmap, (void *at, size_t size, int prot, int flags, int fd, off_t offset), (at, size, prot, flags, fd, offset))
+COUNTED(void *, mmap, (void *at, size_t size, int prot, int flags, int fd, off_t offset),
+        (at, size, prot, flags, fd, offset))
 
 static unsigned long long sp_allocations(void)
 {

@@ -58,7 +58,8 @@ static void try_aead(const char *path, const char *other)
     for (int i = 0; i < JOBS; i++) {
         uint32_t len = below(3) ? below(300) : below(9001);
         plain[i] = block(len);
-        jobs[i] = (struct sp_aead_job){.key = key, .counter = noise(), .in = plain[i], .out = block(len + 16), .len = len};
+        jobs[i] = (struct sp_aead_job){
+            .key = key, .counter = noise(), .in = plain[i], .out = block(len + 16), .len = len};
         copies[i] = jobs[i];
         copies[i].out = block(len + 16);
     }

@@ -1,5 +1,6 @@
 /* symmetric.c and what it stands on under sanitizers: random transcripts of two sides that must agree, every buffer
- * exactly as long as it is said to be. Prints what went wrong and returns 1, or returns 0. Argument: number of rounds. */
+ * exactly as long as it is said to be. Prints what went wrong and returns 1, or returns 0. Argument: number of
+ * rounds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
