@@ -1,7 +1,7 @@
 /* A batch in the hands of a vector engine, and a share of it: what sealing and opening have in common.
  *
- * A few packets at a time, a share of the batch, become one row of ChaCha20 blocks: block 0 of each, whose first half is
- * its Poly1305 key, and the blocks of its text. Results go where they belong at once, except that block 0 goes to a
+ * A few packets at a time, a share of the batch, become one row of ChaCha20 blocks: block 0 of each, whose first half
+ * is its Poly1305 key, and the blocks of its text. Results go where they belong at once, except that block 0 goes to a
  * scratch slot of its packet, and so does the key stream of a text's last block when that is not whole.
  *
  * An engine that can compute tags beside ChaCha20 is given the tags of one share together with the rows of the next

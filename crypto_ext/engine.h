@@ -1,7 +1,7 @@
 /* What a vector engine computes, and the lists in which work is handed to it.
  *
- * aead_seal.c and aead_open.c turn a batch of packets into these lists; an engine (AVX-512, AVX2) works them off without
- * knowing what a packet is to whom. ChaCha20 blocks of all packets are one row of lanes, so that no lane
+ * aead_seal.c and aead_open.c turn a batch of packets into these lists; an engine (AVX-512, AVX2) works them off
+ * without knowing what a packet is to whom. ChaCha20 blocks of all packets are one row of lanes, so that no lane
  * of a vector stands empty but at the very end. */
 #ifndef SALLYPORT_ENGINE_H
 #define SALLYPORT_ENGINE_H
