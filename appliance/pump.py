@@ -8,10 +8,12 @@ blocked and the GIL released, so Ctrl-C always reaches Python's main thread.
 
 from __future__ import annotations
 
+import logging
 import os
 
 import trio
 
+from appliance import log
 from appliance.errors import UsageError, UserError
 from crypto_ext import (
     DROPS,
@@ -43,10 +45,14 @@ __all__ = [
     "PumpFailed",
     "Stats",
     "Symmetric",
+    "aead_broken",
     "aead_choice",
     "aead_path",
     "drive",
 ]
+
+
+_log = logging.getLogger("sallyport.pump")
 
 
 class PumpFailed(UserError):
@@ -91,7 +97,28 @@ AEAD_PATHS = ("avx512", "avx2", "portable", "libcrypto")
 
 
 def aead_choice() -> str:
-    """The cipher path that the environment forces, else "auto". What cannot be had is the user's mistake."""
+    """The cipher path that the environment forces, else "auto". What cannot be had is the user's mistake.
+
+    Which paths "auto" has to pass over, because they compute wrong answers here, is logged.
+    """
+    wanted = _forced()
+    if wanted == "auto":
+        for path in aead_broken():
+            log.event(_log, logging.WARNING, "a cipher path fails its self-test and is not used", path=path)
+    return wanted
+
+
+def aead_broken() -> list[str]:
+    """The cipher paths that this machine has but that compute wrong answers on it; there should be none."""
+    return [path for path in AEAD_PATHS if Aead.broken(path)]
+
+
+def aead_path() -> str:
+    """Which cipher code the data path uses on this machine, in one word."""
+    return str(Aead(_forced()).path)
+
+
+def _forced() -> str:
     wanted = os.environ.get(AEAD_VARIABLE, "")
     if not wanted:
         return "auto"
@@ -102,8 +129,3 @@ def aead_choice() -> str:
     except ValueError:
         raise UsageError(f"{AEAD_VARIABLE}={wanted}: this machine cannot run that path") from None
     return wanted
-
-
-def aead_path() -> str:
-    """Which cipher code the data path uses on this machine, in one word."""
-    return str(Aead(aead_choice()).path)

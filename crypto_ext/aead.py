@@ -25,6 +25,11 @@ class Aead:
         self._aead = ffi.gc(self._aead, lib.sp_aead_free)
         self.path = ffi.string(lib.sp_aead_path(self._aead)).decode()
 
+    @staticmethod
+    def broken(path: str) -> bool:
+        """Whether this machine has that path but gets wrong answers from it; "auto" passes it over."""
+        return bool(lib.sp_aead_broken(path.encode()))
+
     def seal_batch(self, jobs: Sequence[type_job]) -> list[bytes]:
         """Seal each (key, counter, plaintext); the tag is at the end of each result."""
         outs, _ = self._run(lib.sp_seal_batch, jobs, TAG_BYTES)

@@ -79,6 +79,8 @@ struct sp_aead_job {
 struct sp_aead;
 /* path: "auto", "avx512", "avx2", "libcrypto" or "portable"; NULL when that path is not to be had here. */
 struct sp_aead *sp_aead_new(const char *path);
+/* 1 when this machine has that path but it computes wrong answers, so that "auto" passes it over; else 0. */
+int sp_aead_broken(const char *path);
 void sp_aead_free(struct sp_aead *aead);
 const char *sp_aead_path(const struct sp_aead *aead); /* the path in use, one of the words above */
 void sp_seal_batch(struct sp_aead *aead, struct sp_aead_job *jobs, size_t n);

@@ -24,9 +24,11 @@ def add(commands: Commands[Parser]) -> None:
 def run(options: argparse.Namespace) -> int:
     answer = {"version": __version__}
     if options.verbose:
-        from appliance.pump import aead_path
+        from appliance.pump import aead_broken, aead_path
 
         answer["aead"] = aead_path()
+        if broken := aead_broken():
+            answer["aead broken"] = " ".join(broken)
         answer["offload"] = _offload()
     if options.json:
         show_json(answer)

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from appliance.errors import UsageError, cause_of
+from appliance.log import LogfmtFormatter
 from appliance.net.tun import PumpOffload
 from appliance.pump import AEAD_PATHS, End, Offload, Pump, PumpFailed, aead_choice, aead_path, drive
 
@@ -79,6 +80,20 @@ def test_a_path_that_is_not_to_be_had_is_a_usage_error(monkeypatch: pytest.Monke
     monkeypatch.setenv("SALLYPORT_AEAD", "avx512")
     with pytest.raises(UsageError, match="cannot run"):
         aead_choice()
+
+
+def test_a_path_with_wrong_answers_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("SALLYPORT_AEAD", raising=False)
+    aead_choice()
+    assert caplog.records == []
+    monkeypatch.setattr("appliance.pump.Aead.broken", lambda path: path == "avx2")
+    assert aead_choice() == "auto"
+    assert [(r.name, r.levelname) for r in caplog.records] == [("sallyport.pump", "WARNING")]
+    assert LogfmtFormatter().format(caplog.records[0]).endswith(
+        'part=pump msg="a cipher path fails its self-test and is not used" path=avx2'
+    )
 
 
 def test_the_network_floor_and_the_pump_mean_the_same_bits() -> None:

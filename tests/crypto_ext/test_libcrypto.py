@@ -20,6 +20,8 @@ def test_without_a_usable_libcrypto_auto_is_portable(fault):
     assert lib.sp_aead_new(b"libcrypto") == ffi.NULL
     aead = lib.sp_aead_new(b"auto")
     assert ffi.string(lib.sp_aead_path(aead)) == b"portable"
+    assert lib.sp_aead_broken(b"libcrypto") == (fault == evp.WRONG_ANSWERS)
+    assert lib.sp_aead_broken(b"portable") == lib.sp_aead_broken(b"avx2") == 0
     message = Message(bytes(range(32)), 9, b"still sealed")
     [(_, out)] = batches.run(leaf.Leaf(ffi, lib), aead, [message], seal=True, in_place=False)
     assert out == batches.sealed(message)

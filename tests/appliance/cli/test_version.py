@@ -15,7 +15,16 @@ from appliance.net import tun
 def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SALLYPORT_OFFLOAD", raising=False)
     monkeypatch.setattr("appliance.pump.aead_path", lambda: "portable")
+    monkeypatch.setattr("appliance.pump.aead_broken", list)
     monkeypatch.setattr(tun, "probe_offloads", lambda: ["csum", "tso4", "uso4", "udp-gso"])
+
+
+def test_a_path_with_wrong_answers_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.pump.aead_broken", lambda: ["avx512", "avx2"])
+    assert main(["version", "--verbose"]) == 0
+    assert "\naead: portable\naead broken: avx512 avx2\n" in capsys.readouterr().out
 
 
 def test_one_line(capsys: pytest.CaptureFixture[str]) -> None:
