@@ -47,6 +47,12 @@ def test_a_skip_fails_in_ci(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ci", [False, True])
+def test_what_the_cpu_lacks_is_no_failure(tmp_path: Path, ci: bool) -> None:
+    module = "import pytest\n@pytest.mark.skip(reason='this CPU lacks avx9')\ndef test_wide(): pass\n"
+    assert outcome(tmp_path, ci=ci, module=module) == "1 skipped"
+
+
+@pytest.mark.parametrize("ci", [False, True])
 def test_a_module_that_skips_itself(tmp_path: Path, ci: bool) -> None:
     closing = outcome(tmp_path, ci=ci, module="import pytest\npytest.importorskip('no_such_module')\n")
     assert closing == ("1 error" if ci else "1 skipped")

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+from _pytest.mark import ParameterSet
+
+from tests.conftest import CPU_LACKS
 from tests.crypto_ext import leaf
 
 NEEDS = {
@@ -49,7 +53,14 @@ def runs_here(path: str) -> bool:
     return NEEDS.get(path, set()) <= flags()
 
 
+def param(label: str, path: str = "") -> ParameterSet:
+    """One path as a test's parameter: skipped, and why, where the CPU cannot run it."""
+    lacking = " ".join(sorted(NEEDS.get(path or label, set()) - flags()))
+    return pytest.param(label, marks=[pytest.mark.skip(reason=f"{CPU_LACKS} {lacking}")] if lacking else [])
+
+
 HERE = [path for path in NEEDS if runs_here(path)]
+each_engine = pytest.mark.parametrize("path", [param(path) for path in NEEDS])
 
 
 def load(compiler: str = "") -> leaf.Leaf:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.crypto_ext import batches, leaf
+from tests.crypto_ext import batches, engines, leaf
 from tests.crypto_ext.batches import CANARY, TAG_BYTES, Message
 
 ALL_PATHS = {
@@ -20,21 +19,12 @@ ALL_PATHS = {
     "portable": ("portable", ()),
     "portable without 128-bit integers": ("portable", ("SP_NO_INT128",)),
 }
-NEEDS = {
-    "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512ifma", "avx512_vbmi2"},
-    "avx2": {"avx2", "bmi2"},
-}
 
-
-def runs_here(path: str) -> bool:
-    """Whether this machine should be able to take that path, as the kernel tells it."""
-    flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
-    return NEEDS.get(path, set()) <= set(flags.split())
-
-
-PATHS = {label: path for label, path in ALL_PATHS.items() if runs_here(path[0])}
-BEST = next(path for path in ("avx512", "avx2", "libcrypto") if runs_here(path))
-each_path = pytest.mark.parametrize("path", PATHS)
+PATHS = {label: path for label, path in ALL_PATHS.items() if engines.runs_here(path[0])}
+BEST = next(path for path in ("avx512", "avx2", "libcrypto") if engines.runs_here(path))
+each_path = pytest.mark.parametrize(
+    "path", [engines.param(label, path) for label, (path, _) in ALL_PATHS.items()]
+)
 EDGES = [0, 1, 15, 16, 17, 63, 64, 65, 127, 128, 191, 192, 193, 255, 256, 257, 447, 448, 449, 1420, 9000]
 
 

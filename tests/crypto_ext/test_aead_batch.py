@@ -17,7 +17,7 @@ from tests.crypto_ext import batches, engines, leaf
 from tests.crypto_ext.batches import CANARY, Message
 
 PATHS = [*engines.HERE, "libcrypto", "portable"]
-each_engine = pytest.mark.parametrize("path", engines.HERE)
+each_engine = engines.each_engine
 
 
 def messages(lengths: list[int], noise: random.Random) -> list[Message]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 
-import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from hypothesis import given
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from tests.crypto_ext import engines, poly_twin
 
 BLOCK = engines.BLOCK_BYTES
-each_engine = pytest.mark.parametrize("path", engines.HERE)
+each_engine = engines.each_engine
 
 
 def stream(key: bytes, counter: int, block: int, blocks: int) -> bytes:

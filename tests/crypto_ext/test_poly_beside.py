@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.conftest import CPU_LACKS
 from tests.crypto_ext import engines, leaf, poly_twin
 
-pytestmark = pytest.mark.skipif("avx2" not in engines.HERE, reason="only AVX2 works on a queue beside")
+pytestmark = pytest.mark.skipif("avx2" not in engines.HERE, reason=f"{CPU_LACKS} avx2, which alone does")
 
 DECLARE = engines.DECLARE + """
 struct sp_cursor { const struct sp_run *run, *end; uint32_t done; };

@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.crypto_ext import engines, leaf, poly_twin
 
-each_engine = pytest.mark.parametrize("path", engines.HERE)
+each_engine = engines.each_engine
 
 
 def grouped(jobs: list[tuple[bytes, bytes]], noise: random.Random) -> Iterator[list[tuple[bytes, bytes]]]:

@@ -79,7 +79,7 @@ def test_the_portable_poly1305_gives_the_tag_of_every_vector(compiler):
 
 
 @each_compiler
-@pytest.mark.parametrize("path", engines.HERE)
+@engines.each_engine
 def test_vectors_without_additional_data(path, compiler):
     plain = [vector for vector in vectors() if vector.valid and not vector.additional]
     for at in range(0, len(plain), 8):
@@ -90,7 +90,7 @@ def test_vectors_without_additional_data(path, compiler):
 
 
 @each_compiler
-@pytest.mark.parametrize("path", engines.HERE)
+@engines.each_engine
 def test_vectors_with_additional_data_as_one_text(path, compiler):
     jobs = [(vector.key, vector.whole()) for vector in vectors()]
     for vector, (key, text) in zip(vectors(), jobs, strict=True):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.crypto_ext import engines
 
-each_engine = pytest.mark.parametrize("path", engines.HERE)
+each_engine = engines.each_engine
 
 
 @each_engine
