@@ -22,7 +22,7 @@ MEMCHECK = (
     "valgrind", "-q", f"--error-exitcode={FOUND}", "--leak-check=no", "--expensive-definedness-checks=yes",
 )  # fmt: skip
 WRAP = [f"-Wl,--wrap={name}" for name in ("sp_equal", "sp_seal_batch", "sp_open_batch")]
-SUBJECTS = ["portable", *(["avx2"] if engines.runs_here("avx2") else []), "mac1", "pump"]
+SUBJECTS = ["portable", *(["avx2"] if engines.runs_here("avx2") else []), "mac1", "handshake", "pump"]
 LEAKS = {"jump": "Conditional jump", "address": "Use of uninitialised value", "memcmp": "Conditional jump"}
 
 

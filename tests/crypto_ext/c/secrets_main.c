@@ -2,10 +2,11 @@
  * depends on them, and reports a jump or an address that does. So what runs through without a report takes the same
  * steps whatever the secret is. Public are lengths, counters, whether a tag was right, and what leaves by the wire.
  *
- * One argument: an AEAD path, "mac1", "pump", or a leak, of which memcheck must report each. Exits with 0 when
- * the results were right and depended on the secrets as they must; what memcheck says comes on top of that. */
+ * One argument: an AEAD path, "mac1", "handshake", "pump", or a leak, of which memcheck must report each. Exits with 0
+ * when the results were right and depended on the secrets as they must; what memcheck says comes on top of that. */
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,6 +255,56 @@ static void try_pump(void)
     close(tun[1]);
 }
 
+/* ---- a handshake ------------------------------------------------------------------------------------------ */
+
+enum { STATIC_BYTES = 32, SEALED_BYTES = STATIC_BYTES + SP_TAG_BYTES };
+
+/* What leaves: it depends on secrets, and then it is everybody's. */
+static void leaves(uint8_t *wire, size_t len)
+{
+    CHECK(secret_bits(wire, len) == 8 * len);
+    now_public(wire, len);
+}
+
+/* Both roles' states, from a first secret to the keys of the session, with a forgery at either tag. */
+static void try_handshake(void)
+{
+    struct sp_symmetric one = {0}, other = {0};
+    uint8_t shared[3][SP_KEY_BYTES], psk[SP_KEY_BYTES], text[STATIC_BYTES], ephemeral[SP_KEY_BYTES] = {9};
+    uint8_t wire[SEALED_BYTES], tag[SP_TAG_BYTES];
+
+    memset(shared, 0x5a, sizeof shared);
+    memset(psk, 0x6b, sizeof psk);
+    memset(text, 0x7c, sizeof text);
+    now_secret(shared, sizeof shared);
+    now_secret(psk, sizeof psk);
+    now_secret(text, sizeof text);
+
+    sp_symmetric_mix_ephemeral(&one, ephemeral);
+    sp_symmetric_mix_ephemeral(&other, ephemeral);
+    CHECK(sp_symmetric_seal(&one, shared[0], text, sizeof text) == 0);
+    memcpy(wire, one.out, sizeof wire);
+    leaves(wire, sizeof wire);
+    wire[5] ^= 1;
+    CHECK(sp_symmetric_open(&other, shared[0], wire, sizeof wire) == -EBADMSG);
+    wire[5] ^= 1;
+    CHECK(sp_symmetric_open(&other, shared[0], wire, sizeof wire) == 0);
+    CHECK(secret_bits(other.out, sizeof text) == 8 * sizeof text);
+
+    sp_symmetric_mix_keys(&one, shared[1], shared[2]);
+    sp_symmetric_mix_keys(&other, shared[1], shared[2]);
+    sp_symmetric_seal_end(&one, psk);
+    memcpy(tag, one.out + 2 * SP_KEY_BYTES, sizeof tag);
+    leaves(tag, sizeof tag);
+    tag[3] ^= 1;
+    CHECK(sp_symmetric_open_end(&other, psk, tag) == -EBADMSG);
+    tag[3] ^= 1;
+    CHECK(sp_symmetric_open_end(&other, psk, tag) == 0);
+    leaves(one.out, 2 * SP_KEY_BYTES); /* the session's keys; public for the next line's sake */
+    leaves(other.out, 2 * SP_KEY_BYTES);
+    CHECK(memcmp(one.out, other.out, 2 * SP_KEY_BYTES) == 0);
+}
+
 /* ---- leaks: each must be reported ------------------------------------------------------------------------ */
 
 static volatile unsigned sink;
@@ -294,6 +345,8 @@ int main(int argc, char **argv)
         leak_by_memcmp();
     else if (strcmp(what, "mac1") == 0)
         try_mac1();
+    else if (strcmp(what, "handshake") == 0)
+        try_handshake();
     else if (strcmp(what, "pump") == 0)
         try_pump();
     else
