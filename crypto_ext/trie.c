@@ -250,10 +250,46 @@ void sp_trie_free(struct sp_trie *trie)
     free(trie);
 }
 
+/* Down to the first node that is not a shorter prefix of this one (0: there is none), and what it hangs below. */
+static uint32_t descend(const struct sp_trie *trie, struct key key, uint32_t bits, int six, uint32_t *parent)
+{
+    uint32_t at = trie->roots[six];
+
+    *parent = 0;
+    while (at) {
+        const struct node *node = &trie->nodes[at];
+        if (node->bits >= bits || common_bits(node->key, key) < node->bits)
+            break;
+        *parent = at;
+        at = node->child[bit_at(key, node->bits)];
+    }
+    return at;
+}
+
+/* A new node between parent and next, either of which may be 0. Room for two is reserved. */
+static uint32_t insert(struct sp_trie *trie, struct key key, uint32_t bits, int six, uint32_t parent, uint32_t next)
+{
+    uint32_t at = take_node(trie, key, bits, six), top = at;
+
+    if (next) {
+        uint32_t common = common_bits(trie->nodes[next].key, key);
+        if (common < bits) { /* they part below both: a fork that nobody owns */
+            top = take_node(trie, key, common, six);
+            hang(trie, top, at);
+        }
+        hang(trie, top, next);
+    }
+    if (parent)
+        hang(trie, parent, top);
+    else
+        trie->roots[six] = top;
+    return at;
+}
+
 int sp_trie_set(struct sp_trie *trie, int family, const uint8_t *addr, int prefix_len, uint32_t owner)
 {
     int six = family == 6;
-    uint32_t bits = (uint32_t)prefix_len, at, parent = 0, next;
+    uint32_t bits = (uint32_t)prefix_len, at, parent;
     struct key key;
 
     if (owner == 0 || !is_prefix(family, prefix_len))
@@ -261,36 +297,12 @@ int sp_trie_set(struct sp_trie *trie, int family, const uint8_t *addr, int prefi
     if (reserve(trie) != 0)
         return -ENOMEM;
     key = mask_key(load_key(family, addr), bits);
-
-    /* Down to the first node that is not a shorter prefix of this one. */
-    for (next = trie->roots[six]; next; next = trie->nodes[parent].child[bit_at(key, trie->nodes[parent].bits)]) {
-        const struct node *node = &trie->nodes[next];
-        if (node->bits >= bits || common_bits(node->key, key) < node->bits)
-            break;
-        parent = next;
-    }
-
-    if (next && trie->nodes[next].bits == bits && common_bits(trie->nodes[next].key, key) >= bits) {
-        at = next;
-        if (trie->nodes[at].owner) {
-            chain_out(trie, at);
-            trie->owned--;
-        }
-    } else {
-        at = take_node(trie, key, bits, six);
-        uint32_t top = at;
-        if (next) {
-            uint32_t common = common_bits(trie->nodes[next].key, key);
-            if (common < bits) { /* they part below both: a fork that nobody owns */
-                top = take_node(trie, key, common, six);
-                hang(trie, top, at);
-            }
-            hang(trie, top, next);
-        }
-        if (parent)
-            hang(trie, parent, top);
-        else
-            trie->roots[six] = top;
+    at = descend(trie, key, bits, six, &parent);
+    if (!at || trie->nodes[at].bits != bits || common_bits(trie->nodes[at].key, key) < bits) {
+        at = insert(trie, key, bits, six, parent, at);
+    } else if (trie->nodes[at].owner) {
+        chain_out(trie, at);
+        trie->owned--;
     }
     trie->owned++;
     chain_in(trie, at, owner);
