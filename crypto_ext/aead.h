@@ -20,7 +20,7 @@ struct sp_aead_ops {
     int (*yields)(const struct sp_aead_job *jobs, size_t n, int sealing);
 };
 
-/* What a cipher's functions may use of the stack, measured, with room to spare. */
+/* What the functions of a cipher or of a handshake may use of the stack, measured, with room to spare. */
 enum { SP_CIPHER_STACK_BYTES = 2048 };
 
 /* Wipes what they left there: a compiler puts there what registers have no room for, parts of a key too. For a path to

@@ -20,9 +20,10 @@
 
 #define AVX2 __attribute__((target("avx2")))
 
-/* Where things are in a group: the initial rows, word 10 during the rounds, the final rows, and how vpshufb
- * rotates by 16 and by 8. The assembly has these numbers, too. */
-enum { STATE_LANES = 8, ROW_BYTES = 32, FINAL_ROW = 17, ROTATION_ROW = 33, ROWS = 35 };
+/* Where things are in a group: the initial rows, word 10 during the rounds, how vpshufb rotates by 16 and by 8, and
+ * the final rows. The assembly counts from KEPT_ROW on, so that what the rounds need is near: far displacements
+ * make instructions half as long again, and the loop outgrows what the core can fetch in time. */
+enum { STATE_LANES = 8, ROW_BYTES = 32, KEPT_ROW = 16, ROTATION_ROW = 17, FINAL_ROW = 19, ROWS = 35 };
 
 static const uint8_t rotations[2 * ROW_BYTES] = {
     2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13,
@@ -99,20 +100,22 @@ AVX2 static void fill(struct sp_group *group, struct sp_cursor *cursor)
 /* ---- rounds ------------------------------------------------------------------------------------------ */
 
 /* Register n holds row n, but 10 is spare, for that row is kept in memory. */
-#define LOAD(row, n) "vmovdqa 32*" #row "(%[rows]), %%ymm" #n "\n\t"
-#define STORE(row, n) "vmovdqa %%ymm" #n ", 32*" #row "(%[rows])\n\t"
-/* The initial state is added; the final row stands 17 rows behind the initial one. */
-#define FINISH(n) "vpaddd 32*" #n "(%[rows]), %%ymm" #n ", %%ymm" #n "\n\t" STORE((17 + n), n)
+#define LOAD(n) "vmovdqa 32*(" #n "-16)(%[kept]), %%ymm" #n "\n\t"
+#define KEEP "vmovdqa %%ymm10, (%[kept])\n\t"
+/* The initial state is added; the final row stands 19 rows behind the initial one. */
+#define FINISH(n) \
+    "vpaddd 32*(" #n "-16)(%[kept]), %%ymm" #n ", %%ymm" #n "\n\t" \
+    "vmovdqa %%ymm" #n ", 32*(" #n "+3)(%[kept])\n\t"
 #define ADD(x, y) "vpaddd %%ymm" #y ", %%ymm" #x ", %%ymm" #x "\n\t"
 #define XOR(x, y) "vpxor %%ymm" #y ", %%ymm" #x ", %%ymm" #x "\n\t"
-#define BYTES(x, row) "vpshufb 32*" #row "(%[rows]), %%ymm" #x ", %%ymm" #x "\n\t"
+#define BYTES(x, rotation) "vpshufb 32*" #rotation "(%[kept]), %%ymm" #x ", %%ymm" #x "\n\t"
 #define SHIFT(x, left, right) \
     "vpslld $" #left ", %%ymm" #x ", %%ymm10\n\t" \
     "vpsrld $" #right ", %%ymm" #x ", %%ymm" #x "\n\t" \
     "vpor %%ymm10, %%ymm" #x ", %%ymm" #x "\n\t"
 /* c += d, b ^= c, with c in a register or, by way of the spare one, in memory. */
 #define ADD_XOR(c, d, b) ADD(c, d) XOR(b, c)
-#define ADD_XOR_KEPT(d, b) "vpaddd 32*16(%[rows]), %%ymm" #d ", %%ymm10\n\t" STORE(16, 10) XOR(b, 10)
+#define ADD_XOR_KEPT(d, b) "vpaddd (%[kept]), %%ymm" #d ", %%ymm10\n\t" KEEP XOR(b, 10)
 /* Four quarter rounds side by side: numbers of a are 0 to 3. */
 #define HALF(b0, b1, b2, b3, C0, C1, C2, C3, d0, d1, d2, d3, how, left, right) \
     ADD(0, b0) ADD(1, b1) ADD(2, b2) ADD(3, b3) XOR(d0, 0) XOR(d1, 1) XOR(d2, 2) XOR(d3, 3) \
@@ -132,13 +135,13 @@ AVX2 static inline void rounds(uint8_t *rows, struct sp_poly *poly, uint32_t bes
     uint64_t a0, a1, b0, b1, c;
 
     __asm__ volatile(
-        LOAD(10, 10) STORE(16, 10) LOAD(0, 0) LOAD(1, 1) LOAD(2, 2) LOAD(3, 3) LOAD(4, 4) LOAD(5, 5) LOAD(6, 6)
-        LOAD(7, 7) LOAD(8, 8) LOAD(9, 9) LOAD(11, 11) LOAD(12, 12) LOAD(13, 13) LOAD(14, 14) LOAD(15, 15)
+        LOAD(10) KEEP LOAD(0) LOAD(1) LOAD(2) LOAD(3) LOAD(4) LOAD(5) LOAD(6) LOAD(7)
+        LOAD(8) LOAD(9) LOAD(11) LOAD(12) LOAD(13) LOAD(14) LOAD(15)
         "testl %[count], %[count]\n\t"
         "jz 2f\n\t"
         "1:\n\t"
-        COLUMNS(33, 12, 20) SP_POLY_BLOCK(0, h1, b0, a1) COLUMNS(34, 7, 25) SP_POLY_BLOCK(16, b0, a1, h1)
-        DIAGONALS(33, 12, 20) SP_POLY_BLOCK(32, a1, h1, b0) DIAGONALS(34, 7, 25)
+        COLUMNS(1, 12, 20) SP_POLY_BLOCK(0, h1, b0, a1) COLUMNS(2, 7, 25) SP_POLY_BLOCK(16, b0, a1, h1)
+        DIAGONALS(1, 12, 20) SP_POLY_BLOCK(32, a1, h1, b0) DIAGONALS(2, 7, 25)
         "addq $48, %[text]\n\t"
         "subl $1, %[count]\n\t"
         "jnz 1b\n\t"
@@ -147,15 +150,15 @@ AVX2 static inline void rounds(uint8_t *rows, struct sp_poly *poly, uint32_t bes
         "testl %[count], %[count]\n\t"
         "jz 4f\n\t"
         "3:\n\t"
-        COLUMNS(33, 12, 20) COLUMNS(34, 7, 25) DIAGONALS(33, 12, 20) DIAGONALS(34, 7, 25)
+        COLUMNS(1, 12, 20) COLUMNS(2, 7, 25) DIAGONALS(1, 12, 20) DIAGONALS(2, 7, 25)
         "subl $1, %[count]\n\t"
         "jnz 3b\n\t"
         "4:\n\t"
-        LOAD(16, 10)
+        "vmovdqa (%[kept]), %%ymm10\n\t"
         FINISH(0) FINISH(1) FINISH(2) FINISH(3) FINISH(4) FINISH(5) FINISH(6) FINISH(7)
         FINISH(8) FINISH(9) FINISH(10) FINISH(11) FINISH(12) FINISH(13) FINISH(14) FINISH(15)
-        : SP_POLY_OUTPUTS(poly, a0, a1, b0, b1, c), [count] "+&r"(count), [text] "+&r"(poly->text)
-        : SP_POLY_INPUTS(poly), [rows] "r"(rows), [alone] "m"(alone)
+        : SP_POLY_OUTPUTS(poly, a0, a1, b0, b1, c), [count] "+&c"(count), [text] "+&b"(poly->text)
+        : [poly] "S"(poly), [kept] "D"(rows + KEPT_ROW * ROW_BYTES), [alone] "m"(alone)
         : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
           "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
     poly->blocks -= SP_BESIDE_BLOCKS * beside;

@@ -10,25 +10,19 @@
 #include <errno.h>
 #include <string.h>
 
+#include "aead.h"
 #include "aead_portable.h"
 #include "api.h"
 #include "blake2s.h"
 #include "hkdf.h"
 
-enum { KEY = SP_KEY_BYTES, SEALED_BYTES = SP_SYMMETRIC_TEXT_BYTES + SP_TAG_BYTES, STACK_BYTES = 2048 };
+enum { KEY = SP_KEY_BYTES, SEALED_BYTES = SP_SYMMETRIC_TEXT_BYTES + SP_TAG_BYTES };
 
 /* What a step derives: Kdf gives the next chaining key, with a preshared key something to hash, and a cipher key. */
 struct derived {
     uint8_t keys[SP_HKDF_MOST][KEY];
     uint8_t hash[SP_BLAKE2S_BYTES];
 };
-
-/* Overwrites what returned calls have left on the stack; none of ours reaches further down. */
-__attribute__((noinline)) static void wipe_stack(void)
-{
-    uint8_t below[STACK_BYTES];
-    sp_wipe(below, sizeof below);
-}
 
 static void mix_hash(uint8_t hash[SP_BLAKE2S_BYTES], const uint8_t *data, size_t len)
 {
@@ -57,14 +51,14 @@ void sp_symmetric_mix_ephemeral(struct sp_symmetric *state, const uint8_t *publi
 {
     mix_hash(state->hash, public_key, KEY);
     mix_key(state, public_key);
-    wipe_stack();
+    sp_wipe_stack();
 }
 
 void sp_symmetric_mix_keys(struct sp_symmetric *state, const uint8_t *first, const uint8_t *second)
 {
     mix_key(state, first);
     mix_key(state, second);
-    wipe_stack();
+    sp_wipe_stack();
 }
 
 int sp_symmetric_seal(struct sp_symmetric *state, const uint8_t *secret, const uint8_t *text, size_t len)
@@ -80,7 +74,7 @@ int sp_symmetric_seal(struct sp_symmetric *state, const uint8_t *secret, const u
     mix_hash(next.hash, state->out, len + SP_TAG_BYTES);
     commit(state, &next);
     sp_wipe(&next, sizeof next);
-    wipe_stack();
+    sp_wipe_stack();
     return 0;
 }
 
@@ -100,7 +94,7 @@ int sp_symmetric_open(struct sp_symmetric *state, const uint8_t *secret, const u
         commit(state, &next);
     }
     sp_wipe(&next, sizeof next);
-    wipe_stack();
+    sp_wipe_stack();
     return verified ? 0 : -EBADMSG;
 }
 
@@ -135,7 +129,7 @@ void sp_symmetric_seal_end(struct sp_symmetric *state, const uint8_t *psk)
     sp_seal_portable(&job, next.hash, sizeof next.hash);
     split(state, next.keys[0]);
     sp_wipe(&next, sizeof next);
-    wipe_stack();
+    sp_wipe_stack();
 }
 
 int sp_symmetric_open_end(struct sp_symmetric *state, const uint8_t *psk, const uint8_t *tag)
@@ -149,6 +143,6 @@ int sp_symmetric_open_end(struct sp_symmetric *state, const uint8_t *psk, const 
     if (verified)
         split(state, next.keys[0]);
     sp_wipe(&next, sizeof next);
-    wipe_stack();
+    sp_wipe_stack();
     return verified ? 0 : -EBADMSG;
 }
