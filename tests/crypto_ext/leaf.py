@@ -32,7 +32,7 @@ SYMMETRIC = tuple(
     SOURCE / f"{name}.c"
     for name in ("symmetric", "hkdf", "blake2s", "aead_portable", "poly_portable", "wipe")
 )
-INCLUDED = tuple(sorted(SOURCE.glob("*.h")))
+INCLUDED = tuple(sorted((*SOURCE.glob("*.h"), *(HERE / "c").glob("*.h"))))
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 

@@ -62,7 +62,8 @@ def test_a_slot_s_memory_lives_as_long_as_its_peer() -> None:
 
 def test_every_door_of_the_contract_has_a_method_that_uses_it() -> None:
     face = "".join(
-        (Path(__file__).parents[2] / f"crypto_ext/{name}.py").read_text() for name in ("pump", "aead")
+        (Path(__file__).parents[2] / f"crypto_ext/{name}.py").read_text()
+        for name in ("pump", "aead", "symmetric")
     )
     doors = set(re.findall(r"\b(sp_\w+)\(", API))
     assert len(doors) > 40

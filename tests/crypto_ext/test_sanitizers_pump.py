@@ -5,7 +5,6 @@ The same harness once more as another compiler makes it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crypto_ext.leaf import HERE, SOURCE, WARNINGS, cache_directory
+from tests.crypto_ext.leaf import HERE, SOURCE, WARNINGS, compiled
 
 HARNESS = HERE / "c/pump_main.c"
 COMMON = [*WARNINGS, "-D_GNU_SOURCE", "-O1", "-g", "-fno-omit-frame-pointer"]
@@ -21,28 +20,8 @@ COMMON = [*WARNINGS, "-D_GNU_SOURCE", "-O1", "-g", "-fno-omit-frame-pointer"]
 
 def harness(name: str, compiler: str, *flags: str) -> Path:
     """The pump and its harness in one program, compiled when something changed."""
-    files = [*sorted(SOURCE.glob("[!_]*.c")), HARNESS]
-    digest = hashlib.sha256(" ".join((compiler, *COMMON, *flags)).encode())
-    for path in [*files, *sorted(SOURCE.glob("*.h"))]:
-        digest.update(path.read_bytes())
-    target = cache_directory() / f"{name}-{digest.hexdigest()[:24]}"
-    if not target.exists():
-        made = target.with_suffix(f".{os.getpid()}")
-        command = [
-            compiler,
-            *COMMON,
-            *flags,
-            f"-I{SOURCE}",
-            "-o",
-            str(made),
-            *map(str, files),
-            "-ldl",
-            "-lpthread",
-        ]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert run.returncode == 0, run.stderr
-        made.replace(target)
-    return target
+    sources = [*sorted(SOURCE.glob("[!_]*.c")), HARNESS]
+    return compiled(name, sources, [*COMMON, *flags], ("-ldl", "-lpthread"), compiler)
 
 
 @pytest.mark.timeout(300)

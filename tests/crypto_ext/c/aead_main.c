@@ -9,14 +9,7 @@
 #include <sys/mman.h>
 
 #include "api.h"
-
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1); \
-        } \
-    } while (0)
+#include "check.h"
 
 enum { MOST_JOBS = 40, MOST_KEYS = 3, PAGE = 4096 };
 

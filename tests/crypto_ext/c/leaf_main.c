@@ -8,20 +8,13 @@
 
 #include "api.h"
 #include "blake2s.h"
+#include "check.h"
 #include "checksum.h"
 #include "ip.h"
 #include "join.h"
 #include "split.h"
 #include "trie.h"
 #include "window.h"
-
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1); \
-        } \
-    } while (0)
 
 static uint64_t state = 0x9E3779B97F4A7C15U;
 

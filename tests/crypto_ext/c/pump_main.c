@@ -14,15 +14,8 @@
 
 #include "api.h"
 #include "blake2s.h"
+#include "check.h"
 #include "split.h"
-
-#define CHECK(what) \
-    do { \
-        if (!(what)) { \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #what); \
-            exit(1); \
-        } \
-    } while (0)
 
 enum { SECOND = 1000000000 };
 

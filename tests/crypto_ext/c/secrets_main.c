@@ -16,15 +16,8 @@
 
 #include "api.h"
 #include "blake2s.h"
+#include "check.h"
 #include "state.h"
-
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1); \
-        } \
-    } while (0)
 
 enum { MOST_JOBS = 24, MOST_BYTES = 4200, KEYS = 2 };
 

@@ -6,14 +6,7 @@
 #include <string.h>
 
 #include "api.h"
-
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1); \
-        } \
-    } while (0)
+#include "check.h"
 
 static uint64_t random_state = 0x9E3779B97F4A7C15U;
 
