@@ -1,27 +1,13 @@
-/* The arena of peers, the hash of their keys, and adding and removing them (peers.h). */
+/* The arena of peers, and adding and removing them (peers.h). */
 #include "peers.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "state.h"
 
-enum { PLACE_MASK = (1 << SP_PEER_PLACE_BITS) - 1, FIRST_BUCKETS = 64 };
-
-int sp_peers_init(struct sp_pump *pump)
-{
-    struct sp_peers *peers = &pump->peers;
-
-    peers->buckets = calloc(FIRST_BUCKETS, sizeof(*peers->buckets));
-    peers->bucket_count = FIRST_BUCKETS;
-    /* Public keys are chosen by others; a secret keeps them from choosing our bucket. Early in boot there
-     * may be no randomness yet, and then a guessable secret is better than waiting. */
-    if (getrandom(&peers->secret, sizeof(peers->secret), GRND_NONBLOCK) < 0)
-        peers->secret = (uintptr_t)peers->buckets;
-    return peers->buckets == NULL ? -ENOMEM : 0;
-}
+int sp_peers_init(struct sp_pump *pump) { return sp_directory_init(pump); }
 
 void sp_peers_close(struct sp_pump *pump)
 {
@@ -35,7 +21,7 @@ void sp_peers_close(struct sp_pump *pump)
     for (uint32_t i = 0; i < peers->places; i += SP_PEERS_PER_CHUNK)
         free(peers->chunks[i / SP_PEERS_PER_CHUNK]);
     free(peers->chunks);
-    free(peers->buckets);
+    sp_directory_close(pump);
 }
 
 struct sp_peer *sp_peers_at(struct sp_pump *pump, uint32_t place)
@@ -45,73 +31,13 @@ struct sp_peer *sp_peers_at(struct sp_pump *pump, uint32_t place)
 
 struct sp_peer *sp_peers_find(struct sp_pump *pump, uint32_t number)
 {
-    uint32_t place = (number & PLACE_MASK) - 1; /* wraps for 0, which no table is large enough for */
+    uint32_t place = (number & SP_PEER_PLACE_MASK) - 1; /* wraps for 0, which no table is large enough for */
     struct sp_peer *peer;
 
     if (number == 0 || place >= pump->peers.places)
         return NULL;
     peer = sp_peers_at(pump, place);
     return peer->number == number ? peer : NULL;
-}
-
-static uint32_t *bucket_of(struct sp_peers *peers, const uint8_t *public_key)
-{
-    uint64_t hash = peers->secret;
-
-    for (size_t i = 0; i < SP_KEY_BYTES; i += 8) {
-        uint64_t word;
-        memcpy(&word, public_key + i, sizeof(word));
-        hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-        hash ^= hash >> 32;
-    }
-    return &peers->buckets[hash & (peers->bucket_count - 1)];
-}
-
-static struct sp_peer *find_key(struct sp_pump *pump, const uint8_t *public_key)
-{
-    for (uint32_t at = *bucket_of(&pump->peers, public_key); at != 0;) {
-        struct sp_peer *peer = sp_peers_at(pump, at - 1);
-        if (memcmp(peer->public_key, public_key, SP_KEY_BYTES) == 0)
-            return peer;
-        at = peer->chain;
-    }
-    return NULL;
-}
-
-static void bucket_add(struct sp_pump *pump, struct sp_peer *peer)
-{
-    uint32_t *bucket = bucket_of(&pump->peers, peer->public_key);
-
-    peer->chain = *bucket;
-    *bucket = peer->number & PLACE_MASK;
-}
-
-static void bucket_remove(struct sp_pump *pump, struct sp_peer *peer)
-{
-    uint32_t *at = bucket_of(&pump->peers, peer->public_key);
-
-    while (*at != (peer->number & PLACE_MASK))
-        at = &sp_peers_at(pump, *at - 1)->chain;
-    *at = peer->chain;
-}
-
-/* As many buckets as peers; failing to get them only makes chains longer. */
-static void buckets_grow(struct sp_pump *pump)
-{
-    struct sp_peers *peers = &pump->peers;
-    uint32_t *grown;
-
-    if (peers->live < peers->bucket_count)
-        return;
-    grown = calloc((size_t)peers->bucket_count * 2, sizeof(*grown));
-    if (grown == NULL)
-        return;
-    free(peers->buckets);
-    peers->buckets = grown;
-    peers->bucket_count *= 2;
-    for (uint32_t i = 0; i < peers->places; i++)
-        if (sp_peers_at(pump, i)->number != 0)
-            bucket_add(pump, sp_peers_at(pump, i));
 }
 
 static void place_free(struct sp_pump *pump, uint32_t place)
@@ -132,7 +58,7 @@ static int chunk_add(struct sp_pump *pump)
     uint32_t n = peers->places / SP_PEERS_PER_CHUNK;
     struct sp_peer **chunks;
 
-    if (peers->places + SP_PEERS_PER_CHUNK > PLACE_MASK)
+    if (peers->places + SP_PEERS_PER_CHUNK > SP_PEER_PLACE_MASK)
         return -ENOSPC;
     chunks = realloc(peers->chunks, (n + 1) * sizeof(*chunks));
     if (chunks == NULL)
@@ -156,13 +82,12 @@ static int64_t add(struct sp_pump *pump, const uint8_t *public_key, uint64_t *sl
 
     if (purse == NULL)
         return -ENOENT;
-    if (find_key(pump, public_key) != NULL)
+    if (sp_directory_find(pump, public_key) != NULL)
         return -EEXIST;
     if (peers->free_first == 0 && (result = chunk_add(pump)) != 0)
         return result;
     if (sp_timers_reserve(pump, peers->live + 1) != 0)
         return -ENOMEM;
-    buckets_grow(pump);
     place = peers->free_first - 1;
     peer = sp_peers_at(pump, place);
     peers->free_first = peer->chain;
@@ -176,7 +101,7 @@ static int64_t add(struct sp_pump *pump, const uint8_t *public_key, uint64_t *sl
     sp_list_init(&peer->dirty);
     sp_list_init(&peer->lost);
     sp_list_append(&purse->peers, &peer->purse_link);
-    bucket_add(pump, peer);
+    sp_directory_add(pump, peer);
     peers->live++;
     if (purse->shut)
         sp_upward_mark(pump, peer, SP_PENDING_PURSE);
@@ -207,11 +132,11 @@ int sp_peer_remove(struct sp_pump *pump, uint32_t number)
         sp_upward_clear(pump, peer, UINT32_MAX);
         sp_list_remove(&peer->purse_link);
         sp_lost_remove(pump, peer);
-        bucket_remove(pump, peer);
+        sp_directory_remove(pump, peer);
         peer->number = 0;
         peer->slot = peer->own_slot;
         pump->peers.live--;
-        place_free(pump, (number & PLACE_MASK) - 1);
+        place_free(pump, (number & SP_PEER_PLACE_MASK) - 1);
     }
     sp_pump_give(pump);
     return peer == NULL ? -ENOENT : 0;

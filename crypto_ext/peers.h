@@ -1,4 +1,4 @@
-/* The peers: fixed small records in an arena that never moves, found by number and by public key. */
+/* The peers: fixed small records in an arena that never moves, found by number (and by public key: directory.h). */
 #ifndef SALLYPORT_PEERS_H
 #define SALLYPORT_PEERS_H
 
@@ -56,7 +56,7 @@ struct sp_peer {
 
 _Static_assert(sizeof(struct sp_peer) <= 768, "memory per configured peer");
 
-enum { SP_PEERS_PER_CHUNK = 64, SP_PEER_PLACE_BITS = 20 };
+enum { SP_PEERS_PER_CHUNK = 64, SP_PEER_PLACE_BITS = 20, SP_PEER_PLACE_MASK = (1 << SP_PEER_PLACE_BITS) - 1 };
 
 struct sp_peers {
     struct sp_peer **chunks;
@@ -64,9 +64,6 @@ struct sp_peers {
     uint32_t live;
     uint32_t free_first; /* place + 1; first in, first out, so that numbers rest before they return */
     uint32_t free_last;
-    uint32_t *buckets; /* place + 1 */
-    uint32_t bucket_count;
-    uint64_t secret;
 };
 
 int sp_peers_init(struct sp_pump *pump);

@@ -6,6 +6,7 @@
 #include "sys.h"
 
 #include "api.h"
+#include "directory.h"
 #include "gate.h"
 #include "inward.h"
 #include "keypairs.h"
@@ -31,6 +32,7 @@ struct sp_pump {
     struct sp_aead *aead;
     struct sp_trie *prefixes;
     struct sp_peers peers;
+    struct sp_directory directory;
     struct sp_keypairs keypairs;
     struct sp_lost lost;
     struct sp_purses purses;
