@@ -4,6 +4,11 @@ Linux counts the segments that TCP received before their turn (TCPOFOQueue), and
 reordering. Where nothing was lost, there must be none. A true loss makes segments come before their turn as
 well, so after a run with retransmissions less is sent, down to so little that only a program which does not
 keep the order could fail.
+
+A veth pair does not keep the order itself: what is sent waits in a queue of the CPU that sent it, a sender
+may be moved to another CPU, and the two queues are served as it happens. So the wires of these roads are
+told to use the queue of one CPU (receive packet steering), and bare wires are measured as well: what comes
+out of order here, a program put out of order.
 """
 
 from __future__ import annotations
@@ -17,11 +22,12 @@ import pytest
 from bench.iperf import PORT as IPERF_PORT
 from bench.lab import Host, Lab
 from bench.process import wait_for
-from bench.roads import BUILDERS, Road
+from bench.roads import BUILDERS, Road, build_pair
 from tests.netns.scene import OURS
 
 pytestmark = pytest.mark.netns
 
+ONE_CPU = "1"  # a mask of CPUs: the first alone
 MEGABYTES = (200, 50, 10, 2)
 WINDOW = "512K"  # what is under way fits every queue: nothing need be lost
 OUT_OF_ORDER = ("TCPOFOQueue", "TCPSACKReorder", "TCPTSReorder", "TCPRenoReorder")
@@ -65,10 +71,28 @@ print(json.dumps(list(came.values())))
 """
 
 
-@pytest.fixture(scope="module", params=BUILDERS)
+def hosts(road: Road) -> list[Host]:
+    """Every host of a road, once."""
+    between = [end.host for end in (road.near, road.far) if end is not None]
+    return list({host.name: host for host in (road.client, road.server.host, *between)}.values())
+
+
+def keep_order(host: Host) -> None:
+    """Have this host take what its wires bring in the order in which it was sent."""
+    links = json.loads(host.output("ip", "-json", "link", "show", "type", "veth"))
+    assert links, f"{host.name} has no wire"
+    for link in links:
+        queue = f"/sys/class/net/{link['ifname']}/queues/rx-0/rps_cpus"
+        host.run("sh", "-c", f"echo {ONE_CPU} > {queue}")
+
+
+@pytest.fixture(scope="module", params=[*BUILDERS, "bare wires"])
 def road(request: pytest.FixtureRequest) -> Iterator[Road]:
     with Lab() as lab:
-        yield BUILDERS[request.param](lab, OURS)
+        made = build_pair(lab, None) if request.param == "bare wires" else BUILDERS[request.param](lab, OURS)
+        for host in hosts(made):
+            keep_order(host)
+        yield made
 
 
 def counters(host: Host) -> dict[str, int]:
