@@ -47,71 +47,108 @@ static int complete(const struct sp_vnet_hdr *header, const struct sp_ip *ip, ui
     return 0;
 }
 
-/* Finds the transport header of a GSO packet: its offset, or -EINVAL when it is not `protocol`.
- * Sets *routed when a routing header makes the checksum cover another destination than the header's. */
-static int find_transport(const struct sp_ip *ip, const uint8_t *packet, uint8_t protocol, int *routed)
+/* A packet that stays whole: one segment, or -EINVAL when its checksum cannot be where the header says. */
+static int keep_whole(const struct sp_vnet_hdr *header, const struct sp_ip *ip, uint8_t *packet)
+{
+    if ((header->flags & SP_VNET_NEEDS_CSUM) != 0 && complete(header, ip, packet) != 0)
+        return -EINVAL;
+    return 1;
+}
+
+/* ---- what lies where ------------------------------------------------------------------------------------ */
+
+/* The transport header of a GSO packet. `routed`: its checksum covers another destination than the IP header's. */
+struct transport {
+    int is_udp, routed;
+    size_t at, len, sum_offset;
+};
+
+/* Which transport a kind of GSO means, when it is one that we know for this family. */
+static int expect(struct transport *transport, uint8_t kind, int family)
+{
+    *transport = (struct transport){.is_udp = kind == SP_GSO_UDP_L4};
+    transport->sum_offset = transport->is_udp ? SP_UDP_CHECKSUM : SP_TCP_CHECKSUM;
+    return transport->is_udp || (kind == SP_GSO_TCPV4 && family == 4) || (kind == SP_GSO_TCPV6 && family == 6);
+}
+
+/* Past IPv6's extension headers; a later fragment has no transport header. */
+static int find_transport(struct transport *transport, const struct sp_ip *ip, const uint8_t *packet)
 {
     size_t at = ip->header_len;
     uint8_t next = ip->protocol;
 
-    *routed = 0;
     while (ip->family == 6 && (next == EXT_HOP_BY_HOP || next == EXT_ROUTING || next == EXT_DESTINATION)) {
         if (at + 8 > ip->total_len)
-            return -EINVAL;
-        *routed |= next == EXT_ROUTING;
+            return 0;
+        transport->routed |= next == EXT_ROUTING;
         next = packet[at];
         at += 8 * (1 + (size_t)packet[at + 1]);
     }
     if (ip->family == 4 && (sp_get16(packet + SP_IPV4_FRAGMENT) & IPV4_IS_FRAGMENT) != 0)
-        return -EINVAL;
-    return next == protocol && at <= UINT8_MAX ? (int)at : -EINVAL;
+        return 0;
+    transport->at = at;
+    return next == (transport->is_udp ? SP_PROTOCOL_UDP : SP_PROTOCOL_TCP) && at <= UINT8_MAX;
+}
+
+/* How long the header is, and that the packet holds all of it. */
+static int measure_transport(struct transport *transport, const struct sp_ip *ip, const uint8_t *packet)
+{
+    size_t least = transport->is_udp ? SP_UDP_BYTES : SP_TCP_BYTES;
+
+    if (transport->at + least > ip->total_len)
+        return 0;
+    transport->len = transport->is_udp ? least : sp_tcp_header_bytes(packet + transport->at);
+    return transport->len >= least && transport->at + transport->len <= ip->total_len;
+}
+
+/* The kernel means this header's checksum; or none at all, where the packet itself tells what one covers. */
+static int sum_agrees(const struct transport *transport, const struct sp_vnet_hdr *header)
+{
+    if ((header->flags & SP_VNET_NEEDS_CSUM) == 0)
+        return !transport->routed;
+    return header->csum_start == transport->at && header->csum_offset == transport->sum_offset;
+}
+
+/* ---- splitting ------------------------------------------------------------------------------------------ */
+
+/* The pseudo-header's share of every segment's checksum, without the length that differs. */
+static uint64_t pseudo_sum(const struct transport *transport, const struct sp_ip *ip, const uint8_t *packet)
+{
+    uint16_t whole_len = (uint16_t)~htobe16((uint16_t)(ip->total_len - transport->at));
+
+    if (transport->routed) /* what the kernel put into the field, less the length in it */
+        return sp_sum(sp_sum(0, packet + transport->at + transport->sum_offset, 2), &whole_len, 2);
+    return sp_sum_pseudo(ip->family, ip->source, ip->destination,
+                         transport->is_udp ? SP_PROTOCOL_UDP : SP_PROTOCOL_TCP, 0);
 }
 
 int sp_split_begin(struct sp_split *split, const struct sp_vnet_hdr *header, uint8_t *packet, size_t len)
 {
     uint8_t kind = header->gso_type & (uint8_t)~SP_GSO_ECN;
-    int needs_sum = header->flags & SP_VNET_NEEDS_CSUM, udp = kind == SP_GSO_UDP_L4, routed, network_len;
-    size_t sum_offset = udp ? SP_UDP_CHECKSUM : SP_TCP_CHECKSUM, transport_len, payload;
+    struct transport transport;
     struct sp_ip ip;
-    uint8_t *transport;
+    size_t payload;
 
     if (sp_ip_parse_untrusted(&ip, packet, len) != 0)
         return -EINVAL;
     *split = (struct sp_split){.packet = packet, .packet_len = ip.total_len, .segments = 1};
     if (header->gso_type == SP_GSO_NONE)
-        return needs_sum && complete(header, &ip, packet) != 0 ? -EINVAL : 1;
+        return keep_whole(header, &ip, packet);
+    if (header->gso_size == 0 || !expect(&transport, kind, ip.family) || !find_transport(&transport, &ip, packet) ||
+        !measure_transport(&transport, &ip, packet) || !sum_agrees(&transport, header))
+        return -EINVAL;
 
-    if ((kind != SP_GSO_TCPV4 && kind != SP_GSO_TCPV6 && !udp) || header->gso_size == 0 ||
-        (kind == SP_GSO_TCPV4 && ip.family != 4) || (kind == SP_GSO_TCPV6 && ip.family != 6))
-        return -EINVAL;
-    network_len = find_transport(&ip, packet, udp ? SP_PROTOCOL_UDP : SP_PROTOCOL_TCP, &routed);
-    if (network_len < 0)
-        return -EINVAL;
-    transport = packet + network_len;
-    if ((size_t)network_len + (udp ? SP_UDP_BYTES : SP_TCP_BYTES) > ip.total_len)
-        return -EINVAL;
-    transport_len = udp ? (size_t)SP_UDP_BYTES : sp_tcp_header_bytes(transport);
-    if ((!udp && transport_len < SP_TCP_BYTES) || (size_t)network_len + transport_len > ip.total_len)
-        return -EINVAL;
-    if (needs_sum && (header->csum_start != network_len || header->csum_offset != sum_offset))
-        return -EINVAL;
-    if (routed && !needs_sum)
-        return -EINVAL; /* then nothing tells which destination the checksum covers */
-
-    payload = ip.total_len - (size_t)network_len - transport_len;
+    payload = ip.total_len - transport.at - transport.len;
     if (payload <= header->gso_size)
-        return needs_sum && complete(header, &ip, packet) != 0 ? -EINVAL : 1;
+        return keep_whole(header, &ip, packet);
     split->kind = kind;
-    split->network_len = (uint8_t)network_len;
-    split->header_len = (size_t)network_len + transport_len;
+    split->network_len = (uint8_t)transport.at;
+    split->header_len = transport.at + transport.len;
     split->gso_size = header->gso_size;
     split->segments = (payload + header->gso_size - 1) / header->gso_size;
-    split->without_sum = udp && ip.family == 4 && !needs_sum && sp_get16(transport + SP_UDP_CHECKSUM) == 0;
-    split->pseudo = sp_sum_pseudo(ip.family, ip.source, ip.destination, udp ? SP_PROTOCOL_UDP : SP_PROTOCOL_TCP, 0);
-    if (routed) { /* what the kernel put into the field, less the length in it */
-        uint16_t whole_len = (uint16_t)~htobe16((uint16_t)(ip.total_len - (size_t)network_len));
-        split->pseudo = sp_sum(sp_sum(0, transport + sum_offset, 2), &whole_len, 2);
-    }
+    split->without_sum = transport.is_udp && ip.family == 4 && (header->flags & SP_VNET_NEEDS_CSUM) == 0 &&
+                         sp_get16(packet + transport.at + SP_UDP_CHECKSUM) == 0;
+    split->pseudo = pseudo_sum(&transport, &ip, packet);
     return (int)split->segments;
 }
 
