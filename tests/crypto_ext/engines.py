@@ -61,6 +61,7 @@ def param(label: str, path: str = "") -> ParameterSet:
 
 HERE = [path for path in NEEDS if runs_here(path)]
 each_engine = pytest.mark.parametrize("path", [param(path) for path in NEEDS])
+each_path = pytest.mark.parametrize("path", [param(path) for path in (*NEEDS, "portable", "libcrypto")])
 
 
 def load(compiler: str = "") -> leaf.Leaf:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.crypto_ext import batches, engines, leaf
 from tests.crypto_ext.batches import CANARY, Message
 
-PATHS = [*engines.HERE, "libcrypto", "portable"]
+COUNTS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 33, 64, 255, 256, 257, 300)
 each_engine = engines.each_engine
 
 
@@ -46,9 +46,14 @@ MIXES = {
 
 @pytest.mark.parametrize("compiler", leaf.COMPILERS)
 @pytest.mark.parametrize("mix", MIXES)
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 15, 16, 17, 33, 64, 255, 256, 257, 300])
-def test_all_paths_seal_and_open_alike(mix, count, compiler):
-    noise = random.Random(f"{mix} {count}")
+@engines.each_path
+def test_all_paths_seal_and_open_alike(path, mix, compiler):
+    for count in COUNTS:
+        seals_and_opens(path, mix, count, compiler)
+
+
+def seals_and_opens(path, mix, count, compiler):
+    noise = random.Random(f"{path} {mix} {count}")
     if mix == "with very long ones":
         count = min(count, 33)
     batch = messages([MIXES[mix](noise) for _ in range(count)], noise)
@@ -60,44 +65,42 @@ def test_all_paths_seal_and_open_alike(mix, count, compiler):
         if i in forged:
             flipped[noise.randrange(len(text))] ^= 1 << noise.randrange(8)
         wire.append(batch[i]._replace(text=bytes(flipped)))
-    for path in PATHS:
-        in_place = noise.random() < 0.5
-        assert [
-            out for _, out in through(path, batch, seal=True, in_place=in_place, compiler=compiler)
-        ] == expected, path
-        got = through(path, wire, seal=False, in_place=in_place, compiler=compiler)
-        assert [ok for ok, _ in got] == [int(i not in forged) for i in range(count)], path
-        for i, (ok, out) in enumerate(got):
-            if ok:
-                assert out == batch[i].text
-            else:
-                assert out == (wire[i].text[:-16] if in_place else bytes([CANARY]) * len(out))
+    in_place = noise.random() < 0.5
+    sealed = through(path, batch, seal=True, in_place=in_place, compiler=compiler)
+    assert [out for _, out in sealed] == expected, count
+    got = through(path, wire, seal=False, in_place=in_place, compiler=compiler)
+    assert [ok for ok, _ in got] == [int(i not in forged) for i in range(count)], count
+    for i, (ok, out) in enumerate(got):
+        if ok:
+            assert out == batch[i].text
+        else:
+            assert out == (wire[i].text[:-16] if in_place else bytes([CANARY]) * len(out))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 23, 47])
-def test_the_beginning_of_a_text_may_stand_at_its_place_already(count):
+@engines.each_path
+def test_the_beginning_of_a_text_may_stand_at_its_place_already(path, count):
     """What is not placed is read from `in`, and nothing else is: both hold noise where the text is not."""
     ffi, lib = leaf.load()
     noise = random.Random(count)
     batch = messages([noise.choice([1420] * 4 + [64, 65, 200, 1368, 3000]) for _ in range(count)], noise)
     placed = [noise.choice([0, 64, 128, len(m.text) // 64 * 64]) for m in batch]
     placed = [min(at, len(m.text) // 64 * 64) for at, m in zip(placed, batch, strict=True)]
-    for path in PATHS:
-        jobs, kept = ffi.new("struct sp_aead_job[]", count), []
-        for job, message, at in zip(jobs, batch, placed, strict=True):
-            size = len(message.text)
-            out = ffi.new("uint8_t[]", message.text[:at] + noise.randbytes(size - at) + bytes([CANARY]) * 32)
-            rest = ffi.new("uint8_t[]", noise.randbytes(at) + message.text[at:])
-            key = ffi.new("uint8_t[]", message.key)
-            job.key, job.counter, job.len, job.placed, job.out = key, message.counter, size, at, out
-            setattr(job, "in", rest)
-            kept.append((key, rest, out, bytes(ffi.buffer(rest))))
-        aead = lib.sp_aead_new(path.encode())
-        lib.sp_seal_batch(aead, jobs, count)
-        lib.sp_aead_free(aead)
-        for message, (_, rest, out, before) in zip(batch, kept, strict=True):
-            assert bytes(ffi.buffer(rest)) == before
-            assert bytes(ffi.buffer(out))[:-1] == batches.sealed(message) + bytes([CANARY]) * 16, path
+    jobs, kept = ffi.new("struct sp_aead_job[]", count), []
+    for job, message, at in zip(jobs, batch, placed, strict=True):
+        size = len(message.text)
+        out = ffi.new("uint8_t[]", message.text[:at] + noise.randbytes(size - at) + bytes([CANARY]) * 32)
+        rest = ffi.new("uint8_t[]", noise.randbytes(at) + message.text[at:])
+        key = ffi.new("uint8_t[]", message.key)
+        job.key, job.counter, job.len, job.placed, job.out = key, message.counter, size, at, out
+        setattr(job, "in", rest)
+        kept.append((key, rest, out, bytes(ffi.buffer(rest))))
+    aead = lib.sp_aead_new(path.encode())
+    lib.sp_seal_batch(aead, jobs, count)
+    lib.sp_aead_free(aead)
+    for message, (_, rest, out, before) in zip(batch, kept, strict=True):
+        assert bytes(ffi.buffer(rest)) == before
+        assert bytes(ffi.buffer(out))[:-1] == batches.sealed(message) + bytes([CANARY]) * 16
 
 
 @each_engine

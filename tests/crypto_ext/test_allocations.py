@@ -11,7 +11,7 @@ from tests.crypto_ext.rig import Rig, Side, cut_raw, tcp_super, udp_packet
 
 ROUNDS = 20
 SIZES = (28, 60, 64, 300, 576, 1000, 1419, 1420)
-PATHS = ["auto", "libcrypto", "portable", *engines.HERE]  # as SALLYPORT_AEAD forces them
+PATHS = [engines.param(path) for path in ("auto", "libcrypto", "portable", *engines.NEEDS)]
 TCP4, TCP6, USO = 1, 4, 5
 
 
