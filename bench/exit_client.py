@@ -86,8 +86,11 @@ class Client:
             handle.truncate(count)
         return int(self.curl("-T", str(file), WEB, seconds=30))
 
-    def connects(self, address: str, port: int, seconds: float = 1.0) -> str:
-        """Try TCP: "open", "refused" (a reset came back), "silent", or the words of another error."""
+    def connects(self, address: str, port: int, seconds: float = 10.0) -> str:
+        """Try TCP: "open", "refused" (a reset came back), "silent", or the words of another error.
+
+        Only for silence all the seconds are waited.
+        """
         script = (
             "import socket,sys\n"
             "s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET)\n"

@@ -32,6 +32,7 @@ OURS = ROOT / ".venv" / "bin" / "sallyport-wg"
 
 EXIT = "198.51.100.1"
 WEB_PORT = 80
+STILL_LOOKS = 4  # a quarter of a second apart
 # One address behind the exit in each net that clients may not reach.
 PRIVATE = (
     "10.99.0.1",
@@ -51,7 +52,7 @@ class Exit:
     def __init__(self, scene: Scene, *options: str, env: Mapping[str, str] | None = None) -> None:
         self.scene = scene
         self.process = scene.start(*options, env=env)
-        wait_for(self._ready, "the ready line", seconds=20)
+        wait_for(self._ready, "the ready line", seconds=40)
         match = READY.fullmatch(self.process.stdout)
         if match is None:
             raise LabError(f"not a ready line: {self.process.stdout!r}")
@@ -98,15 +99,18 @@ class Exit:
         return granted
 
     def quiet_bytes(self, number: str, token: str | None = None) -> tuple[int, int]:
-        """(bytes_in, bytes_out) once they no longer move."""
+        """(bytes_in, bytes_out) once they no longer move.
+
+        For a second: a program on the way that does not get a processor for a while holds packets back.
+        """
         seen: list[tuple[int, int]] = []
 
         def still() -> bool:
             shown = self.session(number, token)
             seen.append((shown["bytes_in"], shown["bytes_out"]))
-            return len(seen) > 2 and seen[-1] == seen[-2] == seen[-3]
+            return len(seen) > STILL_LOOKS and len(set(seen[-STILL_LOOKS - 1 :])) == 1
 
-        wait_for(still, "the byte counts stand still", poll_seconds=0.25)
+        wait_for(still, "the byte counts stand still", seconds=20, poll_seconds=0.25)
         return seen[-1]
 
     def stop(self) -> int:

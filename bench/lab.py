@@ -24,11 +24,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.process import LabError, Process, run
+from bench.process import LabError, Process, run, wait_for
 
 NAMESPACES = Path("/run/netns")
 CONTROL_SOCKETS = Path("/var/run/wireguard")
@@ -129,6 +130,16 @@ class Host:
     def has_interface(self, interface: str) -> bool:
         return run(["ip", "-n", self.name, "link", "show", "dev", interface], check=False).returncode == 0
 
+    def has_settled(self, interface: str) -> bool:
+        """Whether the kernel has done, for an interface that is up, what it does in the background.
+
+        A cable's other end is seen, and with it comes the link-local address, unless IPv6 is off.
+        """
+        shown = self.run("ip", "-o", "address", "show", "dev", interface, "up").stdout
+        carrier = self.output("cat", f"/sys/class/net/{interface}/operstate").strip() == "up"
+        off = self.run("cat", f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6", check=False).stdout
+        return carrier and (" fe80:" in shown or off.strip() != "0")
+
     def listens(self, port: int, protocol: str = "tcp") -> bool:
         """Whether a socket on this host has that local port (TCP: in the listening state)."""
         state = "0A" if protocol == "tcp" else "07"
@@ -222,6 +233,8 @@ class Lab:
         )
         one.up(a, mtu)
         other.up(b, mtu)
+        for host, end in ((one, a), (other, b)):
+            wait_for(partial(host.has_settled, end), f"{end} has settled")
         return a, b
 
     def _remove_sockets(self) -> None:

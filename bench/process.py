@@ -28,10 +28,11 @@ def wait_for(condition: Callable[[], T], what: str, seconds: float = 10.0, poll_
     """Ask until `condition` gives something true, and return that; LabError naming `what` otherwise."""
     deadline = time.monotonic() + seconds
     while True:
+        last = time.monotonic() > deadline  # asked once more: the machine may have stood still meanwhile
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
+        if last:
             raise LabError(f"not within {seconds:g} s: {what}")
         time.sleep(poll_seconds)
 

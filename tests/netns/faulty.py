@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import trio
 
 import api.listener
+import appliance.apart
 import appliance.main
 import appliance.operator
 import crypto_ext.addresses
@@ -49,14 +50,17 @@ class Part:
     def __init__(self, owner: Any, name: str) -> None:
         self._real: Callable[..., Awaitable[None]] = getattr(owner, name)
         self._changed = trio.Event()
+        self._hangs = trio.Event()
         self._order = "go"
         setattr(owner, name, self._wrapped(owner))
 
-    def order(self, order: str) -> None:
-        """In Trio's thread."""
-        self._order = order
+    async def order(self, order: str) -> None:
+        """In Trio's thread; back when it hangs that is to hang."""
+        self._order, self._hangs = order, trio.Event()
         self._changed.set()
         self._changed = trio.Event()
+        if order == "hang":
+            await self._hangs.wait()
 
     def _wrapped(self, owner: Any) -> Callable[..., Awaitable[None]]:
         if not isinstance(owner, type):
@@ -84,6 +88,7 @@ class Part:
             if ended:
                 return
             while self._order == "hang":
+                self._hangs.set()
                 await self._changed.wait()
             if self._order == "raise":
                 self._order = "go"
@@ -133,6 +138,11 @@ def watch_for_trio() -> None:
     appliance.main._Exit.run = run  # type: ignore[method-assign]  # as above
 
 
+def have_patience() -> None:
+    """What is cut short puts the network back, however busy the machine is. (Else: test_apart.py.)"""
+    appliance.apart.STOP_SECONDS = 60.0  # type: ignore[misc]  # as above
+
+
 def use_fault_build() -> Any:
     from tests.crypto_ext.conftest import faulty_module
 
@@ -158,7 +168,7 @@ def obey(lib: Any, words: list[str]) -> None:
             number = {"hang": HANGS, "go": 0}.get(how) if how in ("hang", "go") else getattr(errno, how)
             lib.sp_fault_set(int(Kind[kind]), number, 0, 0 if how == "go" else -1)
         case [part, order]:
-            TOKENS[0].run_sync_soon(PARTS[part].order, order)
+            trio.from_thread.run(PARTS[part].order, order, trio_token=TOKENS[0])
 
 
 def listen(lib: Any, fifo: str) -> None:
@@ -173,6 +183,7 @@ def run() -> int:
     fifo, *words = sys.argv[1:]
     lib = use_fault_build() if words[0] == "--c" else None
     watch_for_trio()
+    have_patience()
     threading.Thread(target=listen, args=(lib, fifo), daemon=True).start()
     return main([word for word in words if word != "--c"])
 

@@ -59,7 +59,7 @@ def lab() -> Iterator[Lab]:
 
 def test_sallyport_wg(lab: Lab) -> None:
     (example,) = blocks("sallyport-wg.md")
-    ended = "for n in $(seq 100); do [ -e /run/wireguard/wg-doc0.sock ] || exit 0; sleep 0.05; done; exit 1"
+    ended = "for n in $(seq 400); do [ -e /run/wireguard/wg-doc0.sock ] || exit 0; sleep 0.05; done; exit 1"
     printed = shell(example + ended, lab.host("h"))
     assert "listening port: 51899" in printed
     assert "allowed ips: 192.0.2.0/24" in printed
@@ -126,7 +126,7 @@ def start(host: Host, line: str, interface: str, state: Path) -> Process:
     """`sallyport up` as the page has it, on a free interface and a state directory of the test's own."""
     words = line.replace("'", "").split()
     process = host.start(str(BIN / words[0]), *words[1:], "--interface", interface, "--state-dir", str(state))
-    wait_for(lambda: "\n" in process.stdout, "the ready line", seconds=20)
+    wait_for(lambda: "\n" in process.stdout, "the ready line", seconds=40)
     return process
 
 

@@ -20,7 +20,7 @@ BYTES = 3_000_000
 class Pair:
     """Two hosts with a tunnel; `left` knows the endpoint and so begins the handshake."""
 
-    def __init__(self, scene, left, right, outer="v4", preshared=False):
+    def __init__(self, scene, left, right, outer="v4", preshared=False, inner_v6=True):
         self.lab = scene.lab
         one, two = scene.lab.host("l"), scene.lab.host("r")
         a, b = scene.lab.wire(one, two)
@@ -34,8 +34,10 @@ class Pair:
         self.right.configure(wireguard.config(self.keys[1], to_left, listen_port=51820))
         to_right = wireguard.peer(self.keys[1].public, "10.7.0.2/32, fd00:7::2/128", endpoint, psk)
         self.left.configure(wireguard.config(self.keys[0], to_right))
-        self.left.up("10.7.0.1/24", "fd00:7::1/64")
-        self.right.up("10.7.0.2/24", "fd00:7::2/64")
+        for end, number in ((self.left, 1), (self.right, 2)):
+            if not inner_v6:  # then nothing is in the tunnel but what the test sends
+                end.host.sysctl(f"net.ipv6.conf.{end.name}.disable_ipv6", "1")
+            end.up(f"10.7.0.{number}/24", *([f"fd00:7::{number}/64"] if inner_v6 else []))
 
     def exchange(self, scene, *more):
         """Bytes both ways over both inner families."""
@@ -72,7 +74,7 @@ def test_bytes_go_both_ways(scene, programs, outer):
 @pytest.mark.parametrize("programs", list(PAIRS))
 def test_with_a_preshared_key_and_not_with_the_wrong_one(scene, programs):
     pair = Pair(scene, *PAIRS[programs], preshared=True)
-    ping = ("ping", "-n", "-c", "1", "-W", "2", "10.7.0.2")
+    ping = ("ping", "-n", "-c", "1", "-W", "10", "10.7.0.2")
     pair.left.host.run(*ping)
     # A changed preshared key keeps the session, and takes effect with the next handshake.
     key = wireguard.new_preshared_key()
@@ -86,30 +88,24 @@ def test_with_a_preshared_key_and_not_with_the_wrong_one(scene, programs):
 @pytest.mark.parametrize("programs", list(PAIRS))
 def test_the_side_without_endpoint_answers_and_both_count_alike(scene, programs):
     """Handshake and ten pings: the numbers of the kernel's own test."""
-    pair = Pair(scene, *PAIRS[programs])
-    for end in (pair.left, pair.right):
-        # Router solicitations would be data too.
-        end.host.sysctl(f"net.ipv6.conf.{end.name}.disable_ipv6", "1")
-    before = [end.transfer() for end in (pair.left, pair.right)]
-    assert all(counts[0] < 2000 for counts in before)
-    pair.left.host.run("ping", "-n", "-c", "10", "-i", "0.02", "-W", "2", "10.7.0.2")
+    pair = Pair(scene, *PAIRS[programs], inner_v6=False)  # router solicitations would be data too
+    pair.left.host.run("ping", "-n", "-c", "10", "-i", "0.02", "-W", "10", "10.7.0.2")
 
     def level():
         (got, sent), (other_got, other_sent) = pair.left.transfer(), pair.right.transfer()
-        return got == other_sent and sent == other_got
+        return got == other_sent and sent == other_got and got >= 92 + 10 * 128
 
     wait_for(level, "both sides count the same")
     received, sent = pair.left.transfer()
-    solicitations = [0, 80, 96, 160, 192]  # at most a few went into the tunnel before IPv6 was off
-    assert received - 92 - 10 * 128 in solicitations
-    assert sent - 148 - 10 * 128 in [*solicitations, *(extra + 32 for extra in solicitations)]
+    assert received == 92 + 10 * 128
+    assert sent - 148 - 10 * 128 in (0, 32)  # the initiator may confirm the key with an empty packet
 
 
 def test_the_listening_port_moves_while_it_runs(scene):
     pair = Pair(scene, PEER, OURS)
-    pair.left.host.run("ping", "-n", "-c", "1", "-W", "2", "10.7.0.2")
+    pair.left.host.run("ping", "-n", "-c", "1", "-W", "10", "10.7.0.2")
     pair.right.wg("set", "listen-port", "51999")
     assert pair.right.host.listens(51999, "udp")
     assert not pair.right.host.listens(51820, "udp")
-    pair.right.host.run("ping", "-n", "-c", "1", "-W", "2", "10.7.0.1")
-    pair.left.host.run("ping", "-n", "-c", "1", "-W", "2", "10.7.0.2")
+    pair.right.host.run("ping", "-n", "-c", "1", "-W", "10", "10.7.0.1")
+    pair.left.host.run("ping", "-n", "-c", "1", "-W", "10", "10.7.0.2")

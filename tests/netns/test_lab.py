@@ -78,8 +78,8 @@ def test_a_capture_counts_what_the_interface_counts():
             end.up(address)
         with Capture(one, left.name) as capture:
             one.run("ping", "-n", "-c", "5", "-i", "0.05", "-s", "1000", "10.7.0.2")
+            # Handshake, then five times 1028 padded to 1040 plus 32: what the kernel's own test counts.
+            wait_for(lambda: left.transfer()[0] == 92 + 5 * (1040 + 32), "all answers are back")
             found = totals(capture.stop(), "10.7.0.1")
         assert (found.to_packets, found.from_packets) == (5, 5)
         assert found.to_bytes == found.from_bytes == 5 * 1028
-        # Handshake, then five times 1028 padded to 1040 plus 32: what the kernel's own test counts.
-        assert left.transfer()[0] == 92 + 5 * (1040 + 32)

@@ -9,6 +9,7 @@ import pytest
 
 from appliance.slots import default_path
 from bench import books
+from bench.process import wait_for
 from tests.netns.scene import Exit, Scene
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(600)]
@@ -47,6 +48,9 @@ for number in range(rounds):
 def loop(running: Exit, rounds: int) -> None:
     words = (running.api_address, running.token, str(rounds))
     running.scene.exit.run(sys.executable, "-c", LOOP, *words, seconds=400)
+    # The last connection is closed by whoever asked; the exit does so when it has seen that.
+    connections = ("ss", "-Htn", "state", "established", "state", "close-wait")
+    wait_for(lambda: not running.scene.exit.output(*connections).strip(), "no connection is left")
 
 
 def memory_bytes(running: Exit) -> int:

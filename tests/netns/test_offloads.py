@@ -8,6 +8,7 @@ import pytest
 
 from bench import wireguard
 from bench.process import wait_for
+from tests.netns.one_queue import keep_order
 from tests.netns.scene import OURS
 
 pytestmark = pytest.mark.netns
@@ -46,6 +47,8 @@ class Pair:
         self.wires = scene.lab.wire(one, two)
         one.address(self.wires[0], "192.0.2.1/24")
         two.address(self.wires[1], "192.0.2.2/24")
+        for host in (one, two):
+            keep_order(host)
         keys = wireguard.new_keys(), wireguard.new_keys()
         self.ends = [
             wireguard.start(host, OURS, env={"SALLYPORT_OFFLOAD": knob, "LOG_LEVEL": "verbose"})

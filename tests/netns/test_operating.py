@@ -15,7 +15,7 @@ pytestmark = pytest.mark.netns
 # The exit that the page's reader has. Its counters, too, must not be the machine's.
 RUNNING = """\
 mkdir -p /run/sallyport; mount -t tmpfs tmpfs /run/sallyport
-ready() { for n in $(seq 200); do grep -q ready /run/sallyport/said && return; sleep 0.1; done; exit 1; }
+ready() { for n in $(seq 400); do grep -q ready /run/sallyport/said && return; sleep 0.1; done; exit 1; }
 start() { sallyport up --public-ip 203.0.113.7 --interface INTERFACE >/run/sallyport/said & exit_=$!; ready; }
 service_stop() { kill $exit_; wait $exit_; : >/run/sallyport/said; }
 service_start() { start; }
