@@ -33,7 +33,7 @@ async def _connect(base: str) -> trio.SocketStream:
 
 async def _answer(stream: trio.SocketStream) -> bytes:
     answer = b""
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while not answer.endswith(b"}\n"):
             answer += await stream.receive_some()
     return answer
@@ -64,7 +64,7 @@ async def test_an_answer_that_the_socket_does_not_take_at_once_arrives_whole() -
         pages = 100  # more than the buffers of both sides take, asked for in one breath
         await stream.send_all(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * pages)
         answer = b""
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while answer.count(b"</html>") < pages:
                 answer += await stream.receive_some()
         heads = answer.split(b"HTTP/1.1 200 ")
@@ -76,28 +76,28 @@ async def test_an_answer_that_the_socket_does_not_take_at_once_arrives_whole() -
 async def test_a_connection_is_idle_from_one_answer_to_the_next_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(listener._Settings, "keep_alive_timeout", 0.6)
+    monkeypatch.setattr(listener._Settings, "keep_alive_timeout", 2.0)
     async with served(FakeControl()) as base, await _connect(base) as stream:
-        for _ in range(4):
+        for _ in range(3):
             await stream.send_all(_ASK)
             await _answer(stream)
-            await trio.sleep(0.25)
-        with trio.fail_after(3):
+            await trio.sleep(0.8)
+        with trio.fail_after(30):
             assert await stream.receive_some() == b""
 
 
 async def test_a_request_under_way_is_not_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener._Settings, "keep_alive_timeout", 0.2)
+    monkeypatch.setattr(listener._Settings, "keep_alive_timeout", 1.0)
     control = FakeControl()
 
     async def think() -> None:
-        await trio.sleep(0.6)
+        await trio.sleep(1.5)
 
     control.before_create = think
     async with served(control) as base, await _connect(base) as stream:
         await stream.send_all(_CREATE)
         assert (await _answer(stream)).startswith(b"HTTP/1.1 200")
-        with trio.fail_after(3):
+        with trio.fail_after(30):
             assert await stream.receive_some() == b""
 
 

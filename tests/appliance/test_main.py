@@ -18,6 +18,7 @@ from appliance.errors import UserError
 from appliance.main import _unexpected, _wind_up
 from bench.process import LabError
 from tests.netns.scene import EXIT, Scene
+from tests.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from appliance.control.door import Control
@@ -70,7 +71,9 @@ def test_a_signal_ends_it_within_five_seconds_and_puts_all_back(scene: Scene, nu
     assert running.endpoint.startswith(f"{EXIT}:")
     assert running.process.stdout.count("\n") == 1
     running.process.send(number)
-    assert running.process.wait(5) == 0, running.process.stderr
+    watch = Stopwatch()
+    assert running.process.wait(30) == 0, running.process.stderr
+    assert watch.seconds() < 5
     assert _network(scene) == before
     assert running.process.stdout.count("\n") == 1
 
@@ -79,7 +82,7 @@ def test_a_signal_ends_it_within_five_seconds_and_puts_all_back(scene: Scene, nu
 def test_a_deleted_interface_is_said_in_one_line_and_the_rest_is_put_back(scene: Scene) -> None:
     running = scene.up()
     scene.exit.run("ip", "link", "del", running.interface)
-    assert running.process.wait(5) == 1
+    assert running.process.wait(30) == 1
     last = running.process.stderr.splitlines()[-1]
     assert last == f"sallyport: the interface {running.interface} was deleted by somebody else"
     assert "Traceback" not in running.process.stderr
@@ -114,7 +117,7 @@ def test_systemd_hears_ready_and_stopping(scene: Scene) -> None:
     path = str(scene.lab.directory() / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
-        manager.settimeout(10)
+        manager.settimeout(30)
         running = scene.up(env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"})
         assert manager.recv(4096).startswith(b"READY=1\nSTATUS=")
         assert manager.recv(4096) == b"WATCHDOG=1"
@@ -123,7 +126,7 @@ def test_systemd_hears_ready_and_stopping(scene: Scene) -> None:
         while words[-1] == b"WATCHDOG=1":
             words.append(manager.recv(4096))
         assert words[-1] == b"STOPPING=1"
-        assert running.process.wait(5) == 0
+        assert running.process.wait(30) == 0
 
 
 @pytest.mark.netns

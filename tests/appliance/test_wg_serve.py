@@ -36,7 +36,7 @@ def test_the_parent_returns_when_it_can_be_configured(lab: Lab) -> None:
     assert name in again.stderr
     assert again.stderr.count("\n") == 1
     host.run("ip", "link", "del", name)
-    wait_for(lambda: not os.path.exists(f"/var/run/wireguard/{name}.sock"), "the socket is gone", seconds=5)
+    wait_for(lambda: not os.path.exists(f"/var/run/wireguard/{name}.sock"), "the socket is gone")
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "link", "socket"])
@@ -49,7 +49,7 @@ def test_every_way_to_end_it_ends_it_cleanly(lab: Lab, how: str) -> None:
         os.unlink(f"/var/run/wireguard/{name}.sock")
     else:
         process.send(signal.Signals[how])
-    assert process.wait(5) == 0, process.stderr
+    assert process.wait(30) == 0, process.stderr
     assert not host.has_interface(name)
     assert not os.path.exists(f"/var/run/wireguard/{name}.sock")
 
@@ -58,7 +58,7 @@ def test_a_killed_ones_socket_is_replaced_at_once(lab: Lab) -> None:
     host, name = lab.host("h"), lab.name("w")
     process = foreground(host, name)
     process.send(signal.SIGKILL)
-    process.wait(5)
+    process.wait(30)
     assert os.path.exists(f"/var/run/wireguard/{name}.sock")
     host.run(str(OURS), name)
     assert "listening port" in host.output("wg", "show", name)
@@ -89,4 +89,4 @@ def test_mtu_changes_reach_the_data_plane(lab: Lab) -> None:
         host.address(name, address)
     # 8872 + 28 = 8900 inner bytes: sealed at the old MTU's padding rule it would still pass, but fragments
     # of the outer datagram show that nothing on the way is bound to 1420.
-    one.run("ping", "-n", "-c", "2", "-W", "2", "-M", "do", "-s", "8872", "10.7.0.2")
+    one.run("ping", "-n", "-c", "2", "-W", "10", "-M", "do", "-s", "8872", "10.7.0.2")

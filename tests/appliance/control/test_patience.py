@@ -37,6 +37,12 @@ def short(monkeypatch):
     monkeypatch.setattr(patience, "ANSWER_SECONDS", 0.4)
 
 
+def patient(monkeypatch):
+    """Everybody waits again, for what is to be answered."""
+    monkeypatch.setattr(writer, "PATIENCE_SECONDS", 20)
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", 30)
+
+
 async def test_a_create_in_doubt_is_refused_in_time_and_ended_when_it_was_made_after_all(
     tmp_path, short, monkeypatch
 ):
@@ -51,6 +57,7 @@ async def test_a_create_in_doubt_is_refused_in_time_and_ended_when_it_was_made_a
                     await node.control.create_session(account, "local", key(number + 1))
         # Of the refused ones nothing is left; the lease, slot and peer of the one in doubt are kept.
         assert (len(node.plane.peers), len(node.slots.bound())) == (1, 1)
+        patient(monkeypatch)
         held.go.set()
         with trio.fail_after(5):
             while node.plane.peers:  # noqa: ASYNC110 - nobody tells a client that has left
@@ -70,6 +77,7 @@ async def test_a_token_in_doubt_is_revoked_when_it_was_made_after_all(tmp_path, 
         with trio.fail_after(5), pytest.raises(StorageUnavailable):
             await node.control.create_token(1_000_000)
         assert await node.control.list_tokens() == []
+        patient(monkeypatch)
         held.go.set()
         with trio.fail_after(5):
             while not any(view.revoked for view in await node.control.list_tokens()):  # noqa: ASYNC110
@@ -96,6 +104,7 @@ async def test_an_end_in_doubt_is_refused_in_time_and_done_when_the_store_is_bac
         # The second was not begun: it lives on, with its peer.
         assert [row.id for row in await node.control.list_sessions()] == [first, second]
         assert len(node.plane.peers) == 1
+        patient(monkeypatch)
         held.go.set()
         with trio.fail_after(5):
             while len(await node.control.list_sessions()) == 2:  # noqa: ASYNC110 - as above

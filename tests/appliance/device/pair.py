@@ -61,6 +61,13 @@ class Side:
         with trio.fail_after(seconds):
             return await self.inside.recv(65536)
 
+    async def dropped(self, reason: str) -> int:
+        """Wait until the pump has dropped something for that reason; how often it has by now."""
+        with trio.fail_after(10):
+            while not (count := self.device.pump.stats().drops[reason]):  # noqa: ASYNC110 - nobody tells
+                await trio.sleep(0.01)
+        return count
+
     async def nothing_arrives(self, seconds: float = 0.3) -> bool:
         with trio.move_on_after(seconds) as scope:
             await self.inside.recv(65536)

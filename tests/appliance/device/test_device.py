@@ -53,8 +53,8 @@ async def test_equal_preshared_keys_talk() -> None:
 async def test_a_packet_from_a_source_that_is_not_the_peers_is_dropped() -> None:
     async with running_pair() as (one, two):
         await one.send(udp_packet("10.9.0.77", "10.9.0.2", b"spoofed"))
-        assert await two.nothing_arrives()
-        assert two.device.pump.stats().drops["source"] == 1
+        assert await two.dropped("source") == 1
+        assert await two.nothing_arrives(0.05)
 
 
 async def test_a_new_private_key_works_at_once_on_both_sides() -> None:
@@ -70,7 +70,7 @@ async def test_a_new_private_key_works_at_once_on_both_sides() -> None:
         two.connect(one, with_endpoint=False)
         packet = udp_packet("10.9.0.1", "10.9.0.2", b"new key")
         await one.send(packet)
-        assert await two.receive(3) == packet
+        assert await two.receive() == packet
 
 
 async def test_a_removed_peer_is_silent_from_that_moment() -> None:
@@ -79,8 +79,8 @@ async def test_a_removed_peer_is_silent_from_that_moment() -> None:
         await two.receive()
         two.device.peers.remove(next(iter(two.device.peers)))
         await one.send(udp_packet("10.9.0.1", "10.9.0.2", b"2"))
-        assert await two.nothing_arrives()
-        assert two.device.pump.stats().drops["unknown_index"] == 1
+        assert await two.dropped("unknown_index") == 1
+        assert await two.nothing_arrives(0.05)
 
 
 async def test_the_port_moves_while_running_and_a_busy_one_is_refused() -> None:
@@ -120,4 +120,4 @@ async def test_a_device_without_a_key_answers_nothing_and_learns_one_later() -> 
         assert await two.nothing_arrives()
         two.device.set_identity(two.identity)
         # The initiation above was refused at the gate; the retransmit 5 s later is answered.
-        assert await two.receive(8) == udp_packet("10.9.0.1", "10.9.0.2", b"hello?")
+        assert await two.receive(30) == udp_packet("10.9.0.1", "10.9.0.2", b"hello?")

@@ -32,10 +32,10 @@ def knows(client: Side, exit_side: Side, own: Identity) -> PeerRecord:
 async def up_and_down(client: Side, exit_side: Side, word: bytes) -> None:
     up = udp_packet(client.address, "10.9.0.1", b"up " + word)
     await client.send(up)
-    assert await exit_side.receive(3) == up
+    assert await exit_side.receive() == up
     down = udp_packet("10.9.0.1", client.address, b"down " + word)
     await exit_side.send(down)
-    assert await client.receive(3) == down
+    assert await client.receive() == down
 
 
 async def exit_asks(exit_side: Side, client: Side, at_client: PeerRecord) -> None:
@@ -46,11 +46,11 @@ async def exit_asks(exit_side: Side, client: Side, at_client: PeerRecord) -> Non
     record.brain._sent_at_ns = None  # what it answered lately does not keep it from asking
     record.brain.key_wanted(boottime_ns(), wall_ns())
     exit_side.device.perform(record)
-    for _ in range(300):
+    for _ in range(1000):
         await trio.sleep(0.01)
         if client.device.pump.peer(at_client.handle).current_created_ns != before:
             return
-    pytest.fail("no handshake within three seconds")
+    pytest.fail("no handshake within ten seconds")
 
 
 async def test_old_and_new_clients_side_by_side_in_both_roles() -> None:
@@ -106,8 +106,8 @@ async def test_a_client_of_the_old_key_that_comes_later_is_answered_until_the_ke
         exit_side.connect(a, with_endpoint=False)
         knows(a, exit_side, exit_side.identity)
         await a.send(udp_packet(a.address, "10.9.0.1", b"to a key that is gone"))
-        assert await exit_side.nothing_arrives()
-        assert exit_side.device.pump.stats().drops["mac1"] == 1
+        assert await exit_side.dropped("mac1") == 1
+        assert await exit_side.nothing_arrives(0.05)
         assert exit_side.device.pump.stats().handshakes_up == 0
 
 

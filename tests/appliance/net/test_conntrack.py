@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import cast
@@ -21,25 +23,32 @@ from tests.appliance.net.lab import CLIENT_ADDRESSES, OUTSIDE_ADDRESS, Lab, conn
 FIRST, SECOND = (IPv4Address(address) for address in CLIENT_ADDRESSES)
 
 
-def open_connections(place: Lab) -> None:
-    """Three UDP conversations and a TCP connection of each client."""
-    with udp(place.outside, port=9) as outside, listen(place.outside, 80):
+@contextmanager
+def open_connections(place: Lab) -> Iterator[None]:
+    """Three UDP conversations and a TCP connection of each client, on which nothing is under way."""
+    with (
+        udp(place.outside, port=9) as outside,
+        listen(place.outside, 80) as server,
+        ExitStack() as connections,
+    ):
         for client in place.clients:
             for _ in range(3):
                 with udp(client) as one:
                     one.sendto(b"x", (OUTSIDE_ADDRESS, 9))
                     outside.recv(100)
-            connect(client, OUTSIDE_ADDRESS, 80).close()
+            connections.enter_context(connect(client, OUTSIDE_ADDRESS, 80))
+            connections.enter_context(server.accept()[0])
+        yield
 
 
 @pytest.mark.netns
 def test_forget_deletes_the_entries_of_one_address_alone(tmp_path: Path):
     with lab(tmp_path) as place:
         place.start_exit()
-        open_connections(place)
-        assert place.exit.inside(lambda: conntrack.forget(FIRST)) == 4
-        assert place.exit.inside(lambda: conntrack.forget(FIRST)) == 0
-        assert place.exit.inside(lambda: conntrack.forget(SECOND)) == 4
+        with open_connections(place):
+            assert place.exit.inside(lambda: conntrack.forget(FIRST)) == 4
+            assert place.exit.inside(lambda: conntrack.forget(FIRST)) == 0
+            assert place.exit.inside(lambda: conntrack.forget(SECOND)) == 4
 
 
 @pytest.mark.netns
@@ -48,9 +57,9 @@ def test_forget_where_the_kernel_cannot_filter(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(conntrack, "_FILTER_IP_SRC", 1 << 31)
     with lab(tmp_path) as place:
         place.start_exit()
-        open_connections(place)
-        assert place.exit.inside(lambda: conntrack.forget(FIRST)) == 4
-        assert place.exit.inside(lambda: conntrack.forget(SECOND)) == 4
+        with open_connections(place):
+            assert place.exit.inside(lambda: conntrack.forget(FIRST)) == 4
+            assert place.exit.inside(lambda: conntrack.forget(SECOND)) == 4
 
 
 @pytest.mark.netns

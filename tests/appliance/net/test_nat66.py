@@ -41,7 +41,7 @@ def advertised(place: Lab) -> Lab:
 
 
 def heed(place: Lab) -> None:
-    for _ in range(50):  # the first ones may come from an address that is not link-local yet
+    for _ in range(200):  # the first ones may come from an address that is not link-local yet
         advertise(place)
         if "proto ra" in default_route(place) and "2001:db8:e:" in addresses(place):
             break

@@ -85,7 +85,7 @@ def test_what_nft_says_becomes_one_line(
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(nftables, "_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(nftables, "_TIMEOUT_SECONDS", 0.5 if "sleep" in script else 30)
     with pytest.raises(refusal, match=words.replace("(", r"\(")) as caught:
         nftables.apply(PLAN.table)
     assert "\n" not in str(caught.value)

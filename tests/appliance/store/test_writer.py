@@ -193,7 +193,9 @@ async def outcome_of(awaitable, outcomes):
         outcomes.append(str(error))
 
 
-async def test_while_the_thread_hangs_everybody_else_is_refused_in_time(store, short, caplog):
+async def test_while_the_thread_hangs_everybody_else_is_refused_in_time(
+    store, short, caplog, monkeypatch
+):
     """What had not been begun is certainly not done; what had been is waited for, and then applied."""
     held, applied, of_held, of_others = Held(), [], [], []
     async with trio.open_nursery() as nursery:
@@ -207,6 +209,7 @@ async def test_while_the_thread_hangs_everybody_else_is_refused_in_time(store, s
         with pytest.raises(StoreFailed):  # known to hang: it does not even queue
             store._writer._take(writer._Job(insert(2)))
         assert of_held == []
+        monkeypatch.setattr(writer, "PATIENCE_SECONDS", 20)  # what is asked from now on is answered
         held.go.set()
     assert (of_held, applied) == ([99], [99])
     assert await numbers(store) == [99]
@@ -232,7 +235,9 @@ async def test_at_the_end_nobody_waits_for_a_thread_that_hangs(tmp_path, short):
     with pytest.raises(InUseError):
         Store.open(tmp_path / "state")
     held.go.set()
-    await trio.sleep(0.1)
+    with trio.fail_after(20):
+        await trio.to_thread.run_sync(store._writer._thread._thread.join)
+    await trio.testing.wait_all_tasks_blocked()
     assert applied == []  # what is known now, nobody is there to hear
     await trio.to_thread.run_sync(store.close)
     Store.open(tmp_path / "state").close()
