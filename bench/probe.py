@@ -34,7 +34,7 @@ ECHO_REQUEST, ECHO_REPLY = 8, 0
 PAYLOAD_BYTES = 56  # as ping(8) sends
 ROOM = 2048
 LAST_WAIT_SECONDS = 1.0
-SWITCH_ON_SECONDS = 0.05  # the kernel begins to stamp arrivals a moment after it was asked to
+SWITCH_ON_SECONDS = 10.0  # the kernel begins to stamp arrivals a moment after it was asked to; at most this
 REAL_TIME_PRIORITY = 10
 
 
@@ -72,6 +72,19 @@ def sent_number(controls: Sequence[tuple[int, int, bytes]]) -> int | None:
     return None
 
 
+def wait_until_arrivals_are_stamped() -> None:
+    """A socket has asked the kernel to; it does so for all of them, and begins in the background."""
+    end = time.monotonic() + SWITCH_ON_SECONDS
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, FLAGS)
+        own.bind(("127.0.0.1", 0))
+        while time.monotonic() < end:
+            own.sendto(b"x", own.getsockname())
+            if stamp_ns(own.recvmsg(ROOM, ROOM)[1]) is not None:
+                return
+            time.sleep(0.001)
+
+
 class Prober:
     """One socket toward one address, and the stamps that came so far."""
 
@@ -80,7 +93,7 @@ class Prober:
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, FLAGS)
         self._socket.connect((address, 0))
         self._socket.setblocking(False)
-        time.sleep(SWITCH_ON_SECONDS)
+        wait_until_arrivals_are_stamped()
         self._identifier = os.getpid() & 0xFFFF
         self._count = 0
         self.left_ns: dict[int, int] = {}

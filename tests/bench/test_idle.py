@@ -14,7 +14,7 @@ import pytest
 from bench import idle
 from bench.idle import pids_of, used_pair, wake_ups, woken
 from bench.lab import Lab
-from bench.process import LabError
+from bench.process import LabError, wait_for
 
 OURS = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "sallyport-wg"
 
@@ -50,6 +50,11 @@ def test_threads_that_come_or_go_never_take_wake_ups_away() -> None:
     assert woken({1: 5, 2: 6}, {1: 5, 2: 6}) == 0
 
 
+def state(pid: int) -> str:
+    """S: asleep."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_a_process_that_waits_has_none() -> None:
     waiting = "print(1, flush=True); input()"
     with subprocess.Popen(
@@ -57,7 +62,7 @@ def test_a_process_that_waits_has_none() -> None:
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(0.2)
+        wait_for(lambda: state(process.pid) == "S", "it waits")
         before = wake_ups(process.pid)
         time.sleep(0.3)
         assert wake_ups(process.pid) == before
