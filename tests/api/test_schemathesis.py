@@ -58,7 +58,7 @@ async def _run(base: str, token: str, directory: Path, *options: str) -> tuple[i
     return made.returncode, bytes(made.stdout).decode()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_nothing_undocumented_and_no_failure(tmp_path: Path) -> None:
     node = Exit(tmp_path, pool=IPv4Network("10.64.0.0/18"))
     node.slot_count = 4096

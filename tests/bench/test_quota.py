@@ -28,7 +28,7 @@ def test_the_worst_run_counts(past, unused, seconds, holds):
 
 
 @pytest.mark.netns
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_an_account_ends_where_it_should():
     rows = {row.name: row for row in quota.measure(runs=1, limit_bytes=10_000_000, say=print)}
     assert rows["bytes past the purse"].ours == (0,)

@@ -109,7 +109,10 @@ def test_ping_is_answered() -> None:
 
 def test_idle_it_is_never_woken() -> None:
     with clocked() as rig, running(rig.a):
-        until(lambda: rig.a.pump.stats().sleeps > 0)
+        looks = [-1, rig.a.pump.stats().sleeps]
+        while looks[-1] != looks[-2]:  # what the start has set going comes to rest first
+            time.sleep(0.1)
+            looks.append(rig.a.pump.stats().sleeps)
         before = rig.a.pump.stats()
         time.sleep(0.3)
         after = rig.a.pump.stats()
@@ -158,10 +161,10 @@ def test_a_descriptor_that_fails_for_ever_is_left_alone(faults: Callable[..., No
     with clocked() as rig, running(rig.a):
         until(lambda: rig.a.pump.stats().sleeps > 0)
         faults(Fault.TUN_READ, 5)  # EIO, with a packet that stays readable
-        before = rig.a.pump.stats().turns
+        before, began = rig.a.pump.stats().turns, time.monotonic()
         rig.a.write(udp_packet(100))
         time.sleep(0.3)
-        assert rig.a.pump.stats().turns - before < 30
+        assert rig.a.pump.stats().turns - before < 100 * (time.monotonic() - began)
 
 
 def test_signals_are_for_others() -> None:

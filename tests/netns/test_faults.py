@@ -23,7 +23,7 @@ from tests.crypto_ext.conftest import faulty_module
 from tests.netns.scene import WEB, Scene
 from tests.stopwatch import Stopwatch
 
-pytestmark = [pytest.mark.netns, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.netns, pytest.mark.timeout(300)]
 
 STOP_SECONDS = 5.0
 UNAVAILABLE = (503, {"error": "storage unavailable"})

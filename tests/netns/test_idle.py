@@ -10,7 +10,7 @@ import pytest
 from bench.process import wait_for
 from tests.netns.scene import Scene
 
-pytestmark = [pytest.mark.netns, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.netns, pytest.mark.timeout(300)]
 
 
 def switches(pid: int) -> dict[str, int]:

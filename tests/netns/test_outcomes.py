@@ -25,7 +25,7 @@ from appliance.store.upgrade import migrate
 from bench.process import run, wait_for
 from tests.netns.scene import PROGRAM, WEB, Scene
 
-pytestmark = [pytest.mark.netns, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.netns, pytest.mark.timeout(300)]
 
 UNAVAILABLE = (503, {"error": "storage unavailable"})
 

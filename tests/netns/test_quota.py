@@ -13,7 +13,7 @@ from bench.quota import PACKET_BYTES, VISIBLE_SECONDS, WAYS, Account, billed_byt
 from tests.netns.scene import Scene
 from tests.stopwatch import stolen_seconds
 
-pytestmark = [pytest.mark.netns, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.netns, pytest.mark.timeout(300)]
 
 LIMIT = 60_000_000
 NEVER = "9999-12-31T23:59:59Z"

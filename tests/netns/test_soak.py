@@ -53,6 +53,6 @@ def test_two_hundred_deaths(capsys):
     assert sum(number for what, number in lives.found.items() if what.startswith("fault in _native.")) > 0
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_few_faults_inside_c():
     survive(5, (signal.SIGSEGV,), print)
