@@ -1,15 +1,12 @@
 """The app factory: one Quart-Trio app over the door, with every limit that Quart itself keeps.
 
 `appliance/main.py` makes an app for each start of the listener (a Quart app is served once) and hands it
-to `api.listener.serve`. The app has no start-up or shut-down hooks on purpose: a hook is skipped when
-the parent is cancelled, so nothing that must happen may depend on one.
+to `api.listener.serve`, with the lane that goes past it. The app has no start-up or shut-down hooks on
+purpose: a hook is skipped when the parent is cancelled, so nothing that must happen may depend on one.
 """
 
 from __future__ import annotations
 
-from typing import cast
-
-from hypercorn.typing import ASGIFramework
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -46,7 +43,9 @@ def create_app(control: Control) -> QuartTrio:
             response.headers.remove("Content-Length")
         return response
 
-    # Quart's place for what stands in front of it.
-    around = Lane(cast(ASGIFramework, app.asgi_app), tunnelbyte.Questions(control).find, tunnelbyte.told)
-    app.asgi_app = around  # type: ignore[method-assign]  # a method there, anything that can be called here
     return app
+
+
+def create_lane(control: Control) -> Lane:
+    """The way past the app, to the same `control`."""
+    return Lane(tunnelbyte.Questions(control).find, tunnelbyte.told)

@@ -2,8 +2,7 @@
 
 * **Names.** Every request gets its id (request_ids.py), and its client the address that trusted proxies
   vouch for (origin.py).
-* **Shares.** One source has REQUESTS_PER_SOURCE requests under way and no more: 429. What its connections
-  cannot bound, many requests in one connection or through one proxy, is bounded here.
+* **Shares.** A source that has as many requests under way as it may (shares.py) is told so: 429.
 * **Lingering.** An answer that comes before the request's body has arrived (413, 401) would be followed by
   a closed socket with unread bytes in it, which TCP turns into a reset that can destroy the answer on its
   way. So the answer goes out at once, and then the rest of the body is read and thrown away, within
@@ -22,7 +21,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 import trio
@@ -43,21 +41,19 @@ from hypercorn.typing import (
 from api import origin, request_ids
 from api.body import BODY_LIMIT_BYTES, has_no_body
 from api.errors import JSON, error_body
-from api.origin import Proxies
+from api.shares import Shares
 
 # How much of a refused body is read, and for how long, before the sender is cut off after all.
 LINGER_BYTES: Final = 32 * 1024 * 1024
 LINGER_SECONDS: Final = 5.0
-REQUESTS_PER_SOURCE: Final = 64
 
 
 class Front:
     """An ASGI app around an ASGI app."""
 
-    def __init__(self, app: ASGIFramework, proxies: Proxies) -> None:
+    def __init__(self, app: ASGIFramework, shares: Shares) -> None:
         self._app = app
-        self._proxies = proxies
-        self._under_way: Counter[str] = Counter()
+        self._shares = shares
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "http":
@@ -71,18 +67,13 @@ class Front:
 
     async def _request(self, scope: HTTPScope, exchange: _Exchange) -> None:
         source = origin.source(scope["client"][0]) if scope["client"] else None
-        if source is None:
-            await self._app(scope, exchange.receive, exchange.send)
-        elif self._under_way[source] >= REQUESTS_PER_SOURCE:
+        if not self._shares.take(source):
             await _refuse_too_many(exchange.send)
-        else:
-            self._under_way[source] += 1
-            try:
-                await self._app(scope, exchange.receive, exchange.send)
-            finally:
-                self._under_way[source] -= 1
-                if not self._under_way[source]:
-                    del self._under_way[source]
+            return
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        finally:
+            self._shares.give_back(source)
 
     def _plain(self, scope: HTTPScope) -> HTTPScope:
         """The request with a target, a host and a client that any framework can take as they are."""
@@ -95,7 +86,7 @@ class Front:
         headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
         client = scope["client"]
         if client is not None:
-            client = (self._proxies.client(client[0], headers), client[1])
+            client = (self._shares.client(client[0], headers), client[1])
         headers = [(b"host", b"localhost"), *origin.without_forwarded(headers)]
         return {**scope, "path": path, "client": client, "headers": headers}
 

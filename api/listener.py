@@ -15,7 +15,8 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, cast
 
@@ -27,10 +28,13 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, LifespanState
 from quart_trio import QuartTrio
 
-from api import http1, origin, request_ids
+from api import origin, request_ids
 from api.connections import Connection, Connections, Listener
 from api.front import Front
+from api.http1 import OurH11Protocol
+from api.lane import Lane
 from api.origin import Proxies
+from api.shares import Shares
 from api.tls import Certificate
 from api.transport import Transport
 from appliance.errors import InUseError, PrivilegeError, UsageError
@@ -100,15 +104,18 @@ async def serve(
     *,
     proxies: Proxies | None = None,
     certificate: Certificate | None = None,
+    lane: Lane | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` until `shutdown` is set; returns when the last connection is gone.
 
+    What `lane` can answer never reaches the app.
     `sockets` stay open when this fails, for another try with another app, and are closed by a shutdown.
     """
-    http1.install()
     believed = proxies or Proxies()
-    server = _Server(Front(cast(ASGIFramework, app), believed), Connections(believed), certificate)
+    shares = Shares(believed)
+    http1 = partial(OurH11Protocol, lane, shares)
+    server = _Server(Front(cast(ASGIFramework, app), shares), http1, Connections(believed), certificate)
     # Trio closes a listener's socket with the listener; ours outlive it.
     await server.run([sock.dup() for sock in sockets], shutdown, task_status)
     _close(sockets)
@@ -129,16 +136,30 @@ class _Settings(Config):
     shutdown_timeout = 1.0
     ssl_handshake_timeout = IDLE_SECONDS
 
+    # The headers that all answers of one second have: the date.
+    _second = 0
+    _of_second: list[tuple[bytes, bytes]]
+
     def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
         """Asked for every answer, also where no app was."""
-        return [*super().response_headers(protocol), request_ids.answered()]
+        now = int(time.time())
+        if now != self._second:
+            self._second, self._of_second = now, super().response_headers(protocol)
+        return [*self._of_second, request_ids.answered()]
 
 
 class _Server:
     """One life of the listeners: like Hypercorn's own worker, over our connections."""
 
-    def __init__(self, app: Front, connections: Connections, certificate: Certificate | None) -> None:
+    def __init__(
+        self,
+        app: Front,
+        http1: Callable[..., OurH11Protocol],
+        connections: Connections,
+        certificate: Certificate | None,
+    ) -> None:
         self._app = ASGIWrapper(cast(ASGIFramework, app))
+        self._http1 = http1
         self._connections = connections
         self._certificate = certificate
         self._settings = _Settings()
@@ -174,7 +195,8 @@ class _Server:
                 await trio.aclose_forcefully(listener)
 
     async def _handle(self, connection: Connection) -> None:
-        transport = Transport(self._app, self._settings, self._context, self._secured(connection))
+        secured = self._secured(connection)
+        transport = Transport(self._app, self._settings, self._context, secured, self._http1)
         self._transports.add(transport)
         try:
             await transport.run()

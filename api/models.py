@@ -94,7 +94,7 @@ def read_create_request(document: object) -> CreateRequest:
 
 def time_text(moment: datetime) -> str:
     """RFC 3339 in UTC and whole seconds, the only form of times on the wire."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 Time = Annotated[

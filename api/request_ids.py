@@ -8,9 +8,10 @@ that no app has seen (a request that is no HTTP): those get an id of their own.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Iterable
+from contextvars import Token
 from typing import Final
 
 from appliance.log import REQUEST
@@ -21,13 +22,25 @@ _SANE: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _BYTES: Final = 8
 
 
-def begin(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Name the request of this task: as its client does, if that is one sane word, said once."""
+def begin(headers: Iterable[tuple[bytes, bytes]]) -> Token[str | None]:
+    """Name the request of this task: as its client does, if that is one sane word, said once.
+
+    A task that goes on after its request ends the name with what this gave.
+    """
     brought = [value for name, value in headers if name.lower() == HEADER]
     sane = len(brought) == 1 and _SANE.fullmatch(brought[0])
-    REQUEST.set(brought[0].decode() if sane else secrets.token_hex(_BYTES))
+    return REQUEST.set(brought[0].decode() if sane else _new())
+
+
+def end(name: Token[str | None]) -> None:
+    """What this task does from now on is done for nobody."""
+    REQUEST.reset(name)
 
 
 def answered() -> tuple[bytes, bytes]:
     """The header for an answer that is sent from this task."""
-    return HEADER, (REQUEST.get() or secrets.token_hex(_BYTES)).encode()
+    return HEADER, (REQUEST.get() or _new()).encode()
+
+
+def _new() -> str:
+    return os.urandom(_BYTES).hex()

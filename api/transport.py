@@ -19,13 +19,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import (
     AppWrapper,
@@ -46,8 +46,19 @@ _READ_BYTES: Final = 64 * 1024
 _log = logging.getLogger("sallyport.http")
 
 
+class Spoken(Protocol):
+    """HTTP on one connection: hears what happens to it, and says through a function what to do."""
+
+    async def initiate(self) -> None: ...
+
+    async def handle(self, event: Event) -> None: ...
+
+
 class Transport:
-    """A connection on its way through TLS, if there is any, and HTTP."""
+    """A connection on its way through TLS, if there is any, and HTTP.
+
+    `http1` makes what speaks HTTP/1 from the same arguments as Hypercorn's HTTP/2 takes.
+    """
 
     def __init__(
         self,
@@ -55,16 +66,18 @@ class Transport:
         settings: Config,
         context: WorkerContext,
         stream: Connection | trio.SSLStream[Connection],
+        http1: Callable[..., Spoken],
     ) -> None:
         self._app = app
         self._settings = settings
         self._context = context
         self._stream = stream
+        self._http1 = http1
         self._plain = stream if isinstance(stream, Connection) else None
         self._writing = trio.Lock()
         # Its deadline is when an idle connection is closed; there is none while a request is under way.
         self._patience = trio.CancelScope()
-        self._protocol: ProtocolWrapper
+        self._protocol: Spoken
 
     async def run(self) -> None:
         """Serve until the client has gone, was idle for too long, or the server stops."""
@@ -95,11 +108,12 @@ class Transport:
         await self._stream.do_handshake()
         return self._stream.selected_alpn_protocol() or "http/1.1"
 
-    def _speak(self, spoken: str, requests: TaskGroup) -> ProtocolWrapper:
+    def _speak(self, spoken: str, requests: TaskGroup) -> Spoken:
         secure = not isinstance(self._stream, Connection)
         below = self._stream if isinstance(self._stream, Connection) else self._stream.transport_stream
         sock = below.socket
-        return ProtocolWrapper(
+        speak = H2Protocol if spoken == "h2" else self._http1
+        return speak(
             self._app,
             self._settings,
             self._context,
@@ -109,7 +123,6 @@ class Transport:
             parse_socket_addr(sock.family, sock.getpeername()),
             parse_socket_addr(sock.family, sock.getsockname()),
             self._send,
-            spoken,
         )
 
     async def _read(self) -> None:
@@ -123,17 +136,18 @@ class Transport:
 
     async def _send(self, what: Event) -> None:
         """What the protocol wants done."""
-        if isinstance(what, RawData):
+        # Asked for exactly: these types are abstract at the root, where `isinstance` takes microseconds.
+        if type(what) is RawData:
             # What has been cancelled says nothing more; what has begun to be said is said to its end.
             await trio.lowlevel.checkpoint_if_cancelled()
             try:
                 await self._write(what.data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._protocol.handle(Closed())
-        elif isinstance(what, Closed):
+        elif type(what) is Closed:
             await self._close()
             await self._protocol.handle(Closed())
-        elif isinstance(what, Updated):
+        elif type(what) is Updated:
             if what.idle:
                 self._be_idle()
             else:

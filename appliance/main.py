@@ -25,7 +25,7 @@ from functools import partial
 import trio
 
 from api import listener, tls
-from api.app import create_app
+from api.app import create_app, create_lane
 from api.origin import Proxies
 from appliance import log, operator
 from appliance.apart import LastResort, run_apart
@@ -287,6 +287,7 @@ class _Exit:
             listener.serve,
             certificate=self._certificate,
             proxies=Proxies(self._config.trusted_proxies),
+            lane=create_lane(control),
         )
         await keep_running("api", lambda: serve(create_app(control), sockets, self._stopping))
         self._api_down.set()

@@ -156,11 +156,11 @@ class Windows:
 
     def rolled(self, now_ns: int, *, live: bool) -> Windows:
         """As they stand at `now_ns`; `live` says whether the account has a live session."""
-        return replace(
-            self,
-            traffic=self.traffic.rolled(now_ns, self._bytes_length_ns, in_use=False),
-            time=self.time.rolled(now_ns, self._seconds_length_ns, in_use=live),
-        )
+        traffic = self.traffic.rolled(now_ns, self._bytes_length_ns, in_use=False)
+        time = self.time.rolled(now_ns, self._seconds_length_ns, in_use=live)
+        if traffic is self.traffic and time is self.time:
+            return self  # the common case, with each status
+        return replace(self, traffic=traffic, time=time)
 
     def session_began(self, now_ns: int, *, live: bool) -> Windows:
         """A session is made; `live` tells of the account's other sessions."""

@@ -11,7 +11,7 @@ from typing import cast
 
 import trio
 
-from api.app import create_app
+from api.app import create_app, create_lane
 from api.listener import bind, serve, url
 from api.origin import Proxies
 from api.tls import Certificate
@@ -30,8 +30,9 @@ async def served(
     sockets = bind(host, 0)
     shutdown = trio.Event()
     async with trio.open_nursery() as nursery:
-        start = partial(serve, proxies=proxies, certificate=tls)
-        await nursery.start(start, create_app(cast(Control, control)), sockets, shutdown)
+        door = cast(Control, control)
+        start = partial(serve, proxies=proxies, certificate=tls, lane=create_lane(door))
+        await nursery.start(start, create_app(door), sockets, shutdown)
         try:
             yield url(sockets, secure=tls is not None)
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api import connections, front, listener
+from api import connections, listener, shares
 from api.body import BODY_LIMIT_BYTES, BODY_TIMEOUT_SECONDS
 from appliance.config import resolve
 from appliance.control.idempotency import KEYS_PER_ACCOUNT
@@ -65,7 +65,7 @@ def test_the_limits_are_the_real_ones() -> None:
         f"| idle connection | {listener.IDLE_SECONDS:.0f} s |",
         f"| answer | {connections.WRITE_SECONDS:.0f} s to be read |",
         f"| connections of one address (IPv6: one /64) | {connections.CONNECTIONS_PER_SOURCE} |",
-        f"| requests of one address under way | {front.REQUESTS_PER_SOURCE} |",
+        f"| requests of one address under way | {shares.REQUESTS_PER_SOURCE} |",
         f"An account has {KEYS_PER_ACCOUNT} keys in 24 hours",
         f"| connections in all | {connections.CONNECTIONS_AT_MOST} |",
     ):

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import trio
 
-from api import front
+from api import front, shares
 from api.body import BODY_LIMIT_BYTES
 from api.origin import Proxies
+from api.shares import Shares
 from tests.api.fakes import TOKEN, FakeControl
 from tests.api.served import eventually, exchange, served
 
@@ -95,7 +96,7 @@ async def test_the_app_is_handed_one_byte_more_than_the_limit_at_most() -> None:
         to_app.send_nowait({"type": "http.request", "body": bytes(size), "more_body": more})
     headers = [(b"transfer-encoding", b"chunked")]
     scope: Any = {"type": "http", "http_version": "1.1", "path": "/", "headers": headers, "client": None}
-    await front.Front(app, Proxies())(scope, from_client.receive, to_app.send)
+    await front.Front(app, Shares(Proxies()))(scope, from_client.receive, to_app.send)
     assert seen == [1000, BODY_LIMIT_BYTES + 1 - 1000, 0, 0]
 
 
@@ -149,7 +150,7 @@ def _create(client: bytes) -> bytes:
 
 
 async def test_one_source_has_so_many_requests_under_way_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "REQUESTS_PER_SOURCE", 2)
+    monkeypatch.setattr(shares, "REQUESTS_PER_SOURCE", 2)
     control = FakeControl()
     go_on = trio.Event()
     control.before_create = go_on.wait
@@ -174,6 +175,6 @@ async def test_one_source_has_so_many_requests_under_way_and_no_more(monkeypatch
 
 
 async def test_a_header_of_nobody_trusted_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "REQUESTS_PER_SOURCE", 0)
+    monkeypatch.setattr(shares, "REQUESTS_PER_SOURCE", 0)
     async with served(FakeControl()) as base:
         assert _parts(await exchange(base, _create(b"198.51.100.1")))[0] == 200

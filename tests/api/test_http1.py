@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import json
+import re
 
-import hypercorn.protocol
 import pytest
+import trio
 
-from api import http1
-from tests.api.fakes import FakeControl
+from api import listener
+from tests.api.fakes import TOKEN, FakeControl
 from tests.api.served import exchange, served
 
 BROKEN = {
@@ -56,7 +56,67 @@ async def test_http_2_is_not_assumed_either() -> None:
     assert answer.endswith(b'{"error":"malformed request"}\n')
 
 
-def test_hypercorn_still_looks_its_class_up_there() -> None:
-    http1.install()
-    assert vars(hypercorn.protocol)["H11Protocol"] is http1.OurH11Protocol
-    assert "= H11Protocol(" in inspect.getsource(hypercorn.protocol.ProtocolWrapper)
+def _usage(*headers: str) -> bytes:
+    words = ("GET /v1/usage HTTP/1.1", "Host: x", f"Authorization: Bearer {TOKEN}", *headers)
+    return "\r\n".join([*words, "", ""]).encode()
+
+
+async def test_questions_in_one_breath_are_answered_in_their_order() -> None:
+    """Plain ones are answered where they are read, others by tasks: no answer overtakes another."""
+    long = ["Content-Length: 0"]
+    asked = b"".join(_usage(f"X-Request-Id: {n}", *(long if n % 3 else [])) for n in range(30))
+    async with served(FakeControl()) as base:
+        answer = await exchange(base, asked + _usage("X-Request-Id: 30", "Connection: close"))
+    assert re.findall(rb"x-request-id: (\d+)", answer) == [b"%d" % n for n in range(31)]
+    assert answer.count(b"HTTP/1.1 200 ") == answer.count(b'"tier":"paid"') == 31
+
+
+async def test_who_asks_much_in_one_breath_does_not_hold_up_others() -> None:
+    done: list[str] = []
+
+    async def ask(base: str, name: str, raw: bytes) -> None:
+        await exchange(base, raw)
+        done.append(name)
+
+    async with served(FakeControl()) as base, trio.open_nursery() as nursery:
+        nursery.start_soon(ask, base, "much", _usage() * 500 + _usage("Connection: close"))
+        await trio.lowlevel.checkpoint()
+        nursery.start_soon(ask, base, "little", _usage("Connection: close"))
+    assert done == ["little", "much"]
+
+
+async def test_a_question_leaves_no_name_behind() -> None:
+    """It is answered in the connection's own task, which goes on."""
+    broken = b"no HTTP at all\r\n\r\n"
+    async with served(FakeControl()) as base:
+        answer = await exchange(base, _usage("X-Request-Id: mine") + broken)
+    first, second = re.findall(rb"x-request-id: (\S+)", answer)
+    assert first == b"mine"
+    assert re.fullmatch(rb"[0-9a-f]{16}", second)
+
+
+async def test_a_connection_has_so_many_questions_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener._Settings, "keep_alive_max_requests", 3)
+    async with served(FakeControl()) as base:
+        plain = await exchange(base, _usage() * 3)
+        others = await exchange(base, b"GET /v1/regions HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+    for answer in (plain, others):
+        assert answer.count(b"HTTP/1.1 200 ") == 3
+        assert answer.count(b"connection: close") == 1
+
+
+@pytest.mark.parametrize("close", ["HTTP/1.1\r\nHost: x\r\nConnection: close", "HTTP/1.0"])
+async def test_a_question_may_be_the_last(close: str) -> None:
+    async with served(FakeControl()) as base:
+        answer = await exchange(base, f"GET /v1/usage {close}\r\n\r\n".encode())
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 401 ")
+    assert b"connection: close" in head.lower()
+    assert json.loads(body) == {"error": "missing token"}
+
+
+async def test_one_who_waits_to_be_told_to_continue_is_told() -> None:
+    async with served(FakeControl()) as base:
+        answer = await exchange(base, _usage("Expect: 100-continue", "Connection: close"))
+    assert answer.startswith(b"HTTP/1.1 100 ")
+    assert b"HTTP/1.1 200 " in answer

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any, cast
+from ipaddress import ip_network
+from typing import cast
 
+import h11
 import pytest
 
-from api.app import create_app
+from api import shares
+from api.app import create_app, create_lane
 from api.body import BODY_LIMIT_BYTES
-from api.lane import Lane
-from api.tunnelbyte import Questions, told
+from api.lane import Headers, Lane, Question, Reply
+from api.origin import Proxies
+from api.tunnelbyte import Questions
 from appliance.control.door import Control
 from appliance.control.errors import PeerApplyFailed, StorageUnavailable
 from appliance.control.views import Account, SessionView, UsageView
@@ -20,6 +24,8 @@ from tests.api.fakes import OTHER_TOKEN, TOKEN, FakeControl, UnknownRefusal
 from tests.api.served import exchange, served
 
 _PATHS = ["/v1/usage", "/v1/sessions/tb_000000", "/v1/sessions/tb_nosuch", "/v1/sessions/" + "a" * 64]
+
+_LOOPBACK = Proxies([ip_network("127.0.0.1/32")])
 
 
 class Failing(FakeControl):
@@ -36,10 +42,12 @@ class Failing(FakeControl):
         raise self._failure
 
 
-async def _both(control: FakeControl, path: str, headers: str = "") -> tuple[list[bytes], list[bytes]]:
+async def _both(
+    control: FakeControl, path: str, headers: str = "", proxies: Proxies | None = None
+) -> tuple[list[bytes], list[bytes]]:
     """The same question on the lane and, for its announced body of nothing, on the long way; sorted lines."""
     found = []
-    async with served(control) as base:
+    async with served(control, proxies=proxies) as base:
         for body in ("", "Content-Length: 0\r\n"):
             head = (
                 f"GET {path} HTTP/1.1\r\nHost: x\r\n{headers}{body}X-Request-Id: a\r\nConnection: close\r\n"
@@ -97,48 +105,82 @@ async def test_both_ways_fail_alike(path: str, failure: Exception, status: bytes
         assert f"route={'/v1/usage' if path == '/v1/usage' else '/v1/sessions/<session_id>'}" in line
 
 
-async def _goes_on(**changes: Any) -> bool:
-    """Whether a request gets as far as the app behind the lane."""
-    asked, sent = [], []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        asked.append(scope)
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    lane = Lane(cast(Any, app), Questions(cast(Control, FakeControl())).find, told)
-    scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/v1/usage", "headers": []}
-    await lane(cast(Any, {**scope, **changes}), cast(Any, None), send)
-    assert bool(asked) is not bool(sent)
-    return bool(asked)
-
-
 @pytest.mark.parametrize(
-    ("long", "changes"),
+    ("lane", "method", "target", "version", "headers"),
     [
-        (False, {}),
-        (False, {"query_string": b"x=1"}),
-        (False, {"http_version": "1.0"}),
-        (False, {"path": "/v1/sessions/tb_a3kf91c0pw2x"}),
-        (True, {"type": "lifespan"}),
-        (True, {"method": "HEAD"}),
-        (True, {"method": "DELETE", "path": "/v1/sessions/tb_1"}),
-        (True, {"http_version": "2"}),
-        (True, {"headers": [(b"content-length", str(BODY_LIMIT_BYTES + 1).encode())]}),
-        (True, {"headers": [(b"transfer-encoding", b"chunked")]}),
-        (True, {"path": "/v1/usage/"}),
-        (True, {"path": "/v1/regions"}),
-        (True, {"path": "/v1/sessions"}),
-        (True, {"path": "/v1/sessions/"}),
-        (True, {"path": "/v1/sessions/a/b"}),
-        (True, {"path": "/v1/sessions/\xe4"}),
-        (True, {"path": "/v1/sessions/a\n"}),
-        (True, {"path": "/v1/sessions/" + "a" * 65}),
+        (True, "GET", "/v1/usage", "1.1", []),
+        (True, "GET", "/v1/usage?x=1", "1.1", []),
+        (True, "GET", "/v1/usage", "1.0", []),
+        (True, "GET", "/v1/sessions/tb_a3kf91c0pw2x", "1.1", []),
+        (True, "GET", "/v1/usage", "1.1", [("connection", "upgrade"), ("accept", "*/*")]),
+        (False, "HEAD", "/v1/usage", "1.1", []),
+        (False, "get", "/v1/usage", "1.1", []),
+        (False, "DELETE", "/v1/sessions/tb_1", "1.1", []),
+        (False, "GET", "/v1/usage", "2.0", []),
+        (False, "GET", "/v1/usage", "1.1", [("content-length", str(BODY_LIMIT_BYTES + 1))]),
+        (False, "GET", "/v1/usage", "1.1", [("content-length", "0")]),
+        (False, "GET", "/v1/usage", "1.1", [("transfer-encoding", "chunked")]),
+        (False, "GET", "/v1/usage", "1.1", [("upgrade", "websocket"), ("connection", "upgrade")]),
+        (False, "GET", "/v1/usage", "1.1", [("expect", "100-continue")]),
+        (False, "GET", "/v1/usage/", "1.1", []),
+        (False, "GET", "http://x/v1/usage", "1.1", []),
+        (False, "GET", "/v1/%75sage", "1.1", []),
+        (False, "GET", "/v1/usage#x", "1.1", []),
+        (False, "GET", "/v1/regions", "1.1", []),
+        (False, "GET", "/v1/sessions", "1.1", []),
+        (False, "GET", "/v1/sessions/", "1.1", []),
+        (False, "GET", "/v1/sessions/a/b", "1.1", []),
+        (False, "GET", "/v1/sessions/%c3%a4", "1.1", []),
+        (False, "GET", "/v1/sessions/a%0a", "1.1", []),
+        (False, "GET", "/v1/sessions/" + "a" * 65, "1.1", []),
     ],
 )
-async def test_only_plain_questions_take_the_lane(long: bool, changes: dict[str, Any]) -> None:
-    assert await _goes_on(**changes) is long
+def test_only_plain_questions_take_the_lane(
+    lane: bool, method: str, target: str, version: str, headers: list[tuple[str, str]]
+) -> None:
+    """As the parser of the connection tells them."""
+    said = "".join(f"{name.title()}: {value}\r\n" for name, value in [("host", "x"), *headers])
+    parser = h11.Connection(h11.SERVER)
+    parser.receive_data(f"{method} {target} HTTP/{version}\r\n{said}\r\n".encode())
+    request = parser.next_event()
+    assert isinstance(request, h11.Request)
+    question = create_lane(cast(Control, FakeControl())).question(
+        request.method, request.target, request.http_version, list(request.headers)
+    )
+    assert (question is not None) is lane
+
+
+async def test_the_lane_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Question] = []
+    answer = Lane.answer
+
+    async def note(lane: Lane, question: Question, headers: Headers) -> Reply:
+        taken.append(question)
+        return await answer(lane, question, headers)
+
+    monkeypatch.setattr(Lane, "answer", note)
+    await _both(FakeControl(), "/v1/usage")
+    assert [question.route for question in taken] == ["/v1/usage"]
+
+
+async def test_the_lane_knows_no_more_room_than_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "REQUESTS_PER_SOURCE", 0)
+    lane, long = await _both(FakeControl(), "/v1/usage", "X-Forwarded-For: 198.51.100.1\r\n", _LOOPBACK)
+    assert lane == long
+    assert any(line.startswith(b"HTTP/1.1 429") for line in lane)
+    lane, long = await _both(FakeControl(), "/v1/usage", "X-Forwarded-For: 198.51.100.1\r\n")
+    assert lane == long
+    assert any(line.startswith(b"HTTP/1.1 401") for line in lane)
+
+
+async def test_a_question_gives_its_share_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "REQUESTS_PER_SOURCE", 1)
+    asked = b"GET /v1/usage HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: %s\r\n"
+    async with served(FakeControl(), proxies=_LOOPBACK) as base:
+        first, second = (asked % client + b"\r\n" for client in (b"198.51.100.1", b"198.51.100.2"))
+        last = asked % b"198.51.100.1" + b"Connection: close\r\n\r\n"
+        answer = await exchange(base, first + second + first + last)
+    assert answer.count(b"HTTP/1.1 401 ") == 4
 
 
 def test_the_lane_names_the_routes_of_the_framework() -> None:
