@@ -21,7 +21,7 @@
 /* cdef: begin */
 
 enum {
-    SP_ABI = 2, /* compared by crypto_ext/__init__.py at import */
+    SP_ABI = 3, /* compared by crypto_ext/__init__.py at import */
     SP_KEY_BYTES = 32,
     SP_TAG_BYTES = 16,
     SP_DATAGRAM_BYTES = 192, /* room for the largest handshake message, 148 bytes */
@@ -285,7 +285,7 @@ int sp_peer_get(struct sp_pump *pump, uint32_t peer, struct sp_peer_view *out);
 /* ---- the symmetric state of a handshake ------------------------------------------------------------- */
 
 /* Noise's SymmetricState for WireGuard: symmetric.c does the steps, Python says their order and has the X25519.
- * It is the caller's memory, begun by writing chain_key and hash, copied by copying it, wiped by sp_wipe; no lock.
+ * It is the caller's memory, begun by writing chain_key and hash, wiped by sp_wipe; no lock.
  * out is what the last call gave; no argument may lie there. Secrets and public keys have 32 bytes, texts up to 64
  * and 16 more when sealed (else -EINVAL). -EBADMSG: forged. A call that fails changes nothing. */
 enum { SP_SYMMETRIC_TEXT_BYTES = 64 };
@@ -294,10 +294,12 @@ struct sp_symmetric {
     uint8_t hash[32];
     uint8_t out[80];
 };
-/* MixHash and MixKey, as patterns with a preshared key have it for token "e". */
-void sp_symmetric_mix_ephemeral(struct sp_symmetric *state, const uint8_t *public_key);
-/* MixKey, twice: nothing is sealed between "ee" and "se". */
-void sp_symmetric_mix_keys(struct sp_symmetric *state, const uint8_t *first, const uint8_t *second);
+/* Mac of the paper, of a message under a key that all may know: 16 bytes in out. The state stays as it is. */
+void sp_symmetric_mac(struct sp_symmetric *state, const uint8_t *key, const uint8_t *data, size_t len);
+/* The state becomes what `from` is (which may be the same) with these mixed in: MixHash and MixKey, as patterns with a
+ * preshared key have it for token "e", then MixKey of each secret that is not NULL: nothing is sealed in between. */
+void sp_symmetric_mix(struct sp_symmetric *state, const struct sp_symmetric *from, const uint8_t *public_key,
+                      const uint8_t *first, const uint8_t *second);
 /* MixKey, then EncryptAndHash (len + 16 bytes in out) or DecryptAndHash (len - 16). */
 int sp_symmetric_seal(struct sp_symmetric *state, const uint8_t *secret, const uint8_t *text, size_t len);
 int sp_symmetric_open(struct sp_symmetric *state, const uint8_t *secret, const uint8_t *sealed, size_t len);

@@ -2,8 +2,9 @@
  * takes the same time whatever differs.
  *
  * The gate runs sp_blake2s_mac over each handshake message before anything dearer is done with it. A whole
- * handshake is some ninety blocks, so the rounds are written out: with constants for indices the state stays
- * in registers. Nothing but lengths decides a branch or an address.
+ * handshake is some eighty blocks, so a CPU with AVX2 computes them in vectors (blake2s_avx2.c), and elsewhere the
+ * rounds are written out: with constants for indices the state stays in registers. Nothing but lengths decides a
+ * branch or an address.
  *
  * Nothing is kept between calls, and nothing is wiped here: what is hashed or keyed by mac1 is public. hkdf.c,
  * which compresses secrets, has their traces wiped (sp_wipe_stack). */
@@ -13,10 +14,12 @@
 #include <endian.h>
 #include <string.h>
 
+#include "blake2s_rounds.h"
+
 enum { BLOCK_BYTES = SP_BLAKE2S_BLOCK_BYTES, KEY_BYTES = 32, MAC_BYTES = 16 };
 
-static const uint32_t initial[8] = {0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A,
-                                    0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19};
+const uint32_t sp_blake2s_initial[8] = {0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A,
+                                        0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19};
 
 const uint32_t sp_blake2s_start[8] = {0x6A09E667 ^ 0x01010000 ^ SP_BLAKE2S_BYTES,
                                       0xBB67AE85, 0x3C6EF372, 0xA54FF53A,
@@ -36,7 +39,7 @@ static inline void mix(uint32_t v[16], int a, int b, int c, int d, uint32_t x, u
     v[b] = rotate_right(v[b] ^ v[c], 7);
 }
 
-/* A round, given the order in which it takes the words of the block. */
+/* A statement for a round, given the order in which it takes the words of the block. */
 #define ROUND(s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15) \
     do { \
         mix(v, 0, 4, 8, 12, m[s0], m[s1]); \
@@ -47,35 +50,37 @@ static inline void mix(uint32_t v[16], int a, int b, int c, int d, uint32_t x, u
         mix(v, 1, 6, 11, 12, m[s10], m[s11]); \
         mix(v, 2, 7, 8, 13, m[s12], m[s13]); \
         mix(v, 3, 4, 9, 14, m[s14], m[s15]); \
-    } while (0)
+    } while (0);
 
 void sp_blake2s_compress(uint32_t h[8], const uint8_t *block, uint64_t bytes_so_far, int last)
 {
     uint32_t m[16], v[16];
+
+    if (sp_blake2s_compress_avx2(h, block, bytes_so_far, last))
+        return;
 
     for (int i = 0; i < 16; i++) {
         memcpy(&m[i], block + 4 * i, 4);
         m[i] = le32toh(m[i]);
     }
     memcpy(v, h, 8 * sizeof v[0]);
-    memcpy(v + 8, initial, sizeof initial);
+    memcpy(v + 8, sp_blake2s_initial, sizeof sp_blake2s_initial);
     v[12] ^= (uint32_t)bytes_so_far;
     v[13] ^= (uint32_t)(bytes_so_far >> 32);
     v[14] ^= 0 - (uint32_t)(last != 0);
 
-    ROUND(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    ROUND(14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3);
-    ROUND(11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4);
-    ROUND(7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8);
-    ROUND(9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13);
-    ROUND(2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9);
-    ROUND(12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11);
-    ROUND(13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10);
-    ROUND(6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5);
-    ROUND(10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0);
+    SP_BLAKE2S_ROUNDS(ROUND)
 
     for (int i = 0; i < 8; i++)
         h[i] ^= v[i] ^ v[i + 8];
+}
+
+void sp_blake2s_compress_two(uint32_t h[][8], const uint8_t blocks[][BLOCK_BYTES], uint64_t bytes_so_far)
+{
+    if (sp_blake2s_compress_two_avx2(h, blocks, bytes_so_far))
+        return;
+    sp_blake2s_compress(h[0], blocks[0], bytes_so_far, 0);
+    sp_blake2s_compress(h[1], blocks[1], bytes_so_far, 0);
 }
 
 void sp_blake2s_write(uint8_t *out, const uint32_t *h, size_t bytes)
@@ -112,7 +117,7 @@ void sp_blake2s_mac(uint8_t out[MAC_BYTES], const uint8_t key[KEY_BYTES], const 
     uint8_t block[BLOCK_BYTES] = {0}; /* the padded key is the first block */
     uint32_t h[8];
 
-    memcpy(h, initial, sizeof h);
+    memcpy(h, sp_blake2s_initial, sizeof h);
     h[0] ^= 0x01010000U ^ (uint32_t)KEY_BYTES << 8 ^ (uint32_t)MAC_BYTES;
     memcpy(block, key, KEY_BYTES);
     sp_blake2s_compress(h, block, BLOCK_BYTES, len == 0);

@@ -12,6 +12,8 @@ extern const uint32_t sp_blake2s_start[8];
 
 /* One block, zero padded where it is the last; bytes_so_far counts this one's, without padding. */
 void sp_blake2s_compress(uint32_t state[8], const uint8_t *block, uint64_t bytes_so_far, int last);
+/* Two states, and a block for each, which is the last of neither. */
+void sp_blake2s_compress_two(uint32_t states[][8], const uint8_t blocks[][64], uint64_t bytes_so_far);
 /* The state as bytes: the hash, after the last block. */
 void sp_blake2s_write(uint8_t *out, const uint32_t *state, size_t bytes);
 

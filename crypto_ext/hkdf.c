@@ -10,26 +10,32 @@
 
 enum { BLOCK_BYTES = SP_BLAKE2S_BLOCK_BYTES, BYTES = SP_BLAKE2S_BYTES };
 
+enum { INNER, OUTER, HASHES };
+
 /* A key of HMAC: the two hashes after their first block. */
 struct keyed {
-    uint32_t inner[8], outer[8];
+    uint32_t h[HASHES][8];
 };
 
 /* alone: the message will be empty, so that the padded key is the last block inside. */
 static void keyed_begin(struct keyed *keyed, const uint8_t key[BYTES], int alone)
 {
-    uint8_t inner[BLOCK_BYTES], outer[BLOCK_BYTES];
+    uint8_t padded[HASHES][BLOCK_BYTES];
 
-    memset(inner, 0x36, sizeof inner);
-    memset(outer, 0x5c, sizeof outer);
+    memset(padded[INNER], 0x36, BLOCK_BYTES);
+    memset(padded[OUTER], 0x5c, BLOCK_BYTES);
     for (int i = 0; i < BYTES; i++) {
-        inner[i] ^= key[i];
-        outer[i] ^= key[i];
+        padded[INNER][i] ^= key[i];
+        padded[OUTER][i] ^= key[i];
     }
-    memcpy(keyed->inner, sp_blake2s_start, sizeof keyed->inner);
-    memcpy(keyed->outer, sp_blake2s_start, sizeof keyed->outer);
-    sp_blake2s_compress(keyed->inner, inner, BLOCK_BYTES, alone);
-    sp_blake2s_compress(keyed->outer, outer, BLOCK_BYTES, 0);
+    memcpy(keyed->h[INNER], sp_blake2s_start, sizeof keyed->h[INNER]);
+    memcpy(keyed->h[OUTER], sp_blake2s_start, sizeof keyed->h[OUTER]);
+    if (alone) {
+        sp_blake2s_compress(keyed->h[INNER], padded[INNER], BLOCK_BYTES, 1);
+        sp_blake2s_compress(keyed->h[OUTER], padded[OUTER], BLOCK_BYTES, 0);
+    } else {
+        sp_blake2s_compress_two(keyed->h, padded, BLOCK_BYTES);
+    }
 }
 
 /* HMAC of a message of 0 (then the key stands alone) to 64 bytes. */
@@ -38,14 +44,14 @@ static void hmac(uint8_t out[BYTES], const struct keyed *keyed, const uint8_t *m
     uint8_t block[BLOCK_BYTES] = {0};
     uint32_t h[8];
 
-    memcpy(h, keyed->inner, sizeof h);
+    memcpy(h, keyed->h[INNER], sizeof h);
     if (len > 0) {
         memcpy(block, message, len);
         sp_blake2s_compress(h, block, BLOCK_BYTES + len, 1);
     }
     memset(block, 0, sizeof block);
     sp_blake2s_write(block, h, BYTES);
-    memcpy(h, keyed->outer, sizeof h);
+    memcpy(h, keyed->h[OUTER], sizeof h);
     sp_blake2s_compress(h, block, BLOCK_BYTES + BYTES, 1);
     sp_blake2s_write(out, h, BYTES);
 }

@@ -15,7 +15,7 @@ from crypto_ext._native import ffi, lib
 from crypto_ext.addresses import from_c, to_c
 from crypto_ext.words import DROPS, Datagram, End, Endpoint, Event, Notice, Offload, PeerView, Pending, Stats
 
-ABI = 2
+ABI = 3
 _BATCH = 64
 
 if ABI != lib.SP_ABI:

@@ -45,19 +45,26 @@ static void commit(struct sp_symmetric *state, const struct derived *next)
     memcpy(state->hash, next->hash, sizeof state->hash);
 }
 
-/* ---- steps ---------------------------------------------------------------------------------------------- */
+/* ---- beside the steps --------------------------------------------------------------------------------------- */
 
-void sp_symmetric_mix_ephemeral(struct sp_symmetric *state, const uint8_t *public_key)
+/* Nothing here is secret, so nothing is wiped. */
+void sp_symmetric_mac(struct sp_symmetric *state, const uint8_t *key, const uint8_t *data, size_t len)
 {
-    mix_hash(state->hash, public_key, KEY);
-    mix_key(state, public_key);
-    sp_wipe_stack();
+    sp_blake2s_mac(state->out, key, data, len);
 }
 
-void sp_symmetric_mix_keys(struct sp_symmetric *state, const uint8_t *first, const uint8_t *second)
+/* ---- steps ---------------------------------------------------------------------------------------------- */
+
+void sp_symmetric_mix(struct sp_symmetric *state, const struct sp_symmetric *from, const uint8_t *public_key,
+                      const uint8_t *first, const uint8_t *second)
 {
-    mix_key(state, first);
-    mix_key(state, second);
+    *state = *from;
+    mix_hash(state->hash, public_key, KEY);
+    mix_key(state, public_key);
+    if (first != NULL)
+        mix_key(state, first);
+    if (second != NULL)
+        mix_key(state, second);
     sp_wipe_stack();
 }
 

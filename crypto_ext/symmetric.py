@@ -17,15 +17,17 @@ _STRUCT_BYTES: int = ffi.sizeof("struct sp_symmetric")
 _OUT: int = ffi.offsetof("struct sp_symmetric", "out")
 _BEGIN = slice(0, _OUT)  # the chaining key and the hash
 
-# Fetched from cffi once: a handshake takes ten of these calls, and the look-up costs as much as a call.
+# Fetched from cffi once: a handshake takes seven of these calls, and the look-up costs as much as a call.
 _KEY_BYTES: int = lib.SP_KEY_BYTES
 _TAG_BYTES: int = lib.SP_TAG_BYTES
 _new, _buffer, _wipe = ffi.new, ffi.buffer, lib.sp_wipe
-_mix_ephemeral, _mix_keys = lib.sp_symmetric_mix_ephemeral, lib.sp_symmetric_mix_keys
+_mac, _mix = lib.sp_symmetric_mac, lib.sp_symmetric_mix
 _seal, _open = lib.sp_symmetric_seal, lib.sp_symmetric_open
 _seal_end, _open_end = lib.sp_symmetric_seal_end, lib.sp_symmetric_open_end
 _FIRST = slice(_OUT, _OUT + _KEY_BYTES)
 _SECOND = slice(_FIRST.stop, _FIRST.stop + _KEY_BYTES)
+_ABSENT = (ffi.NULL, ffi.NULL)  # for secrets that are not given
+_MAC = slice(_OUT, _OUT + _TAG_BYTES)
 _LAST_TAG = slice(_SECOND.stop, _SECOND.stop + _TAG_BYTES)
 
 
@@ -48,24 +50,23 @@ class Symmetric:
     def __del__(self) -> None:
         _wipe(self._state, _STRUCT_BYTES)
 
-    def fork(self) -> Symmetric:
-        """A second state like this one."""
+    def fork(self, public_key: bytes, *secrets: bytes) -> Symmetric:
+        """A second state, into which this is mixed."""
         twin = Symmetric.__new__(Symmetric)
-        twin._state = _new(_STRUCT, self._state[0])
+        twin._state = _new(_STRUCT)
         twin._memory = _buffer(twin._state)
+        twin._mix(self._state, public_key, secrets)
         return twin
 
-    def mix_ephemeral(self, public_key: bytes) -> None:
-        """Token "e"."""
-        if len(public_key) != _KEY_BYTES:
-            raise _wrong_length()
-        _mix_ephemeral(self._state, public_key)
+    def mix(self, public_key: bytes, *secrets: bytes) -> None:
+        """Token "e", then MixKey of each secret, of which there are two at most."""
+        self._mix(self._state, public_key, secrets)
 
-    def mix_keys(self, first: bytes, second: bytes) -> None:
-        """MixKey, twice."""
-        if len(first) != _KEY_BYTES or len(second) != _KEY_BYTES:
-            raise _wrong_length()
-        _mix_keys(self._state, first, second)
+    def _mix(self, begin: Any, public_key: bytes, secrets: tuple[bytes, ...]) -> None:
+        for key in (public_key, *secrets):
+            if len(key) != _KEY_BYTES:
+                raise _wrong_length()
+        _mix(self._state, begin, public_key, *secrets, *_ABSENT[len(secrets) :])
 
     def seal(self, secret: bytes, text: bytes) -> bytes:
         """MixKey and EncryptAndHash."""
@@ -101,6 +102,14 @@ class Symmetric:
         if _open_end(self._state, preshared_key, tag):
             return None
         return self._memory[_FIRST], self._memory[_SECOND]
+
+    def mac(self, key: bytes, data: bytes) -> bytes:
+        """Mac, of what is no secret."""
+        if len(key) != _KEY_BYTES:
+            raise _wrong_length()
+        _mac(self._state, key, data, len(data))
+        made: bytes = self._memory[_MAC]
+        return made
 
     def wipe(self) -> None:
         """Zero it."""

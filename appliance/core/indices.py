@@ -11,12 +11,15 @@ Index 0 is never given: where indices are listed, 0 stands for "none".
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from appliance.core.messages import INDEX_BYTES
-
 Owner = TypeVar("Owner")
+
+# Random bytes cost a system call, so that many indices are drawn with one. Until it is given out, an index is
+# known to nobody else.
+_DRAW = struct.Struct("<32I")
 
 
 class IndexTable(Generic[Owner]):
@@ -27,6 +30,7 @@ class IndexTable(Generic[Owner]):
         self._random = random
         self._in_use = in_use
         self._owners: dict[int, Owner] = {}
+        self._drawn: Iterator[int] = iter(())
 
     def __len__(self) -> int:
         return len(self._owners)
@@ -34,10 +38,11 @@ class IndexTable(Generic[Owner]):
     def reserve(self, owner: Owner) -> int:
         """A fresh index that belongs to `owner` until it is released."""
         while True:
-            index = int.from_bytes(self._random(INDEX_BYTES), "little")
-            if index != 0 and index not in self._owners and not self._in_use(index):
-                self._owners[index] = owner
-                return index
+            for index in self._drawn:
+                if index != 0 and index not in self._owners and not self._in_use(index):
+                    self._owners[index] = owner
+                    return index
+            self._drawn = iter(_DRAW.unpack(self._random(_DRAW.size)))
 
     def release(self, index: int) -> None:
         """Give up a reserved index (KeyError when it is not one)."""

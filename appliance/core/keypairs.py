@@ -15,10 +15,11 @@ about a packet.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class Keypair(NamedTuple):
+@dataclass(slots=True)
+class Keypair:
     """A session as far as Python remembers it."""
 
     local_index: int
@@ -47,7 +48,7 @@ class KeypairSlots:
         else:
             dropped = [self.previous]
             self.previous, self.current = self.current, keypair
-        return [old for old in dropped if old is not None]
+        return list(filter(None, dropped))
 
     def confirm(self) -> list[Keypair]:
         """The peer used the session that waited in next (nothing happens when none waits)."""
@@ -61,4 +62,4 @@ class KeypairSlots:
         """All keys were erased."""
         dropped = [self.previous, self.current, self.next]
         self.previous = self.current = self.next = None
-        return [old for old in dropped if old is not None]
+        return list(filter(None, dropped))

@@ -62,6 +62,10 @@ class MessageType(IntEnum):
     TRANSPORT = 4
 
 
+# Attributes of an enumeration are Python code in 3.11, and there is one handshake message after another.
+INITIATION_TYPE = int(MessageType.INITIATION)
+RESPONSE_TYPE = int(MessageType.RESPONSE)
+
 # offset  0 type u8, reserved 3 x 0 | 4 sender index | 8 ephemeral | 40 static, sealed |
 #        88 timestamp, sealed | 116 mac1 | 132 mac2
 INITIATION_LAYOUT = struct.Struct("<II32s48s28s16s16s")
@@ -109,8 +113,8 @@ def parse_initiation_untrusted(data: bytes) -> Initiation:
     """Cut a datagram into the fields of an initiation; BadMessage for a wrong length or type."""
     if len(data) != INITIATION_BYTES:
         raise BadMessage("length")
-    fields = Initiation._make(INITIATION_LAYOUT.unpack(data))
-    if fields.type_and_reserved != MessageType.INITIATION:
+    fields = tuple.__new__(Initiation, INITIATION_LAYOUT.unpack(data))
+    if fields.type_and_reserved != INITIATION_TYPE:
         raise BadMessage("type")
     return fields
 
@@ -122,7 +126,7 @@ def parse_response_untrusted(data: bytes) -> Response:
     """
     if len(data) != RESPONSE_BYTES:
         raise BadMessage("length")
-    fields = Response._make(RESPONSE_LAYOUT.unpack(data))
-    if fields.type_and_reserved != MessageType.RESPONSE:
+    fields = tuple.__new__(Response, RESPONSE_LAYOUT.unpack(data))
+    if fields.type_and_reserved != RESPONSE_TYPE:
         raise BadMessage("type")
     return fields

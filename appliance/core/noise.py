@@ -28,36 +28,37 @@ are cleansed by OpenSSL when they are freed.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from hmac import compare_digest
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from appliance.core.messages import (
     INITIATION_MAC1_OFFSET,
+    INITIATION_TYPE,
     INITIATION_UNSIGNED,
     KEY_BYTES,
     NO_MAC2,
     RESPONSE_MAC1_OFFSET,
+    RESPONSE_TYPE,
     RESPONSE_UNSIGNED,
     BadMessage,
-    MessageType,
     parse_initiation_untrusted,
     parse_response_untrusted,
 )
 from appliance.core.primitives import (
     INITIAL_CHAIN_KEY,
     INITIAL_HASH,
-    check_mac_untrusted,
     dh_untrusted,
     hash_,
-    mac,
     mac1_key,
 )
 from appliance.core.symmetric import PlainState, StateMaker, SymmetricState
 from appliance.core.tai64n import TickFloor
 
 
-class Transport(NamedTuple):
+@dataclass(slots=True)
+class Transport:
     """What a finished handshake leaves: the keys of a session and the other side's index."""
 
     send_key: bytes
@@ -65,7 +66,8 @@ class Transport(NamedTuple):
     remote_index: int
 
 
-class AuthenticInitiation(NamedTuple):
+@dataclass(slots=True)
+class AuthenticInitiation:
     """An initiation that the peer really sent, at some time: `timestamp` has yet to be judged."""
 
     timestamp: bytes
@@ -74,7 +76,8 @@ class AuthenticInitiation(NamedTuple):
     state: SymmetricState
 
 
-class OpenedInitiation(NamedTuple):
+@dataclass(slots=True)
+class OpenedInitiation:
     """An initiation for us that claims to come from `public_key`."""
 
     public_key: bytes
@@ -124,10 +127,9 @@ class Identity:
     def open_initiation_untrusted(self, data: bytes) -> OpenedInitiation:
         """Check mac1 and read who claims to have sent this initiation; BadMessage if it is not for us."""
         fields = parse_initiation_untrusted(data)
-        check_mac_untrusted(self.mac1_key, data[:INITIATION_MAC1_OFFSET], fields.mac1)
+        _check_mac1_untrusted(self._begun, self.mac1_key, data[:INITIATION_MAC1_OFFSET], fields.mac1)
         ephemeral = X25519PublicKey.from_public_bytes(fields.ephemeral)
-        state = self._begun.fork()
-        state.mix_ephemeral(fields.ephemeral)
+        state = self._begun.fork(fields.ephemeral)
         public_key = state.open(dh_untrusted(self.key, ephemeral), fields.sealed_static)
         if public_key is None:
             raise BadMessage("static key")
@@ -175,13 +177,13 @@ def create_initiation(
     ephemeral = X25519PrivateKey.from_private_bytes(ephemeral_key)
     ephemeral_public = ephemeral.public_key().public_bytes_raw()
     state = _begin(identity.state_maker, pairing.public_key)
-    state.mix_ephemeral(ephemeral_public)
+    state.mix(ephemeral_public)
     sealed_static = state.seal(dh_untrusted(ephemeral, pairing.remote), identity.public_key)
     sealed_timestamp = state.seal(pairing.static_static, timestamp)
     unsigned = INITIATION_UNSIGNED.pack(
-        MessageType.INITIATION, local_index, ephemeral_public, sealed_static, sealed_timestamp
+        INITIATION_TYPE, local_index, ephemeral_public, sealed_static, sealed_timestamp
     )
-    message = unsigned + mac(pairing.mac1_key, unsigned) + NO_MAC2
+    message = unsigned + state.mac(pairing.mac1_key, unsigned) + NO_MAC2
     return message, PendingInitiation(pairing, local_index, ephemeral, state)
 
 
@@ -201,13 +203,13 @@ def create_response(
     ephemeral = X25519PrivateKey.from_private_bytes(ephemeral_key)
     ephemeral_public = ephemeral.public_key().public_bytes_raw()
     state = initiation.state
-    state.mix_ephemeral(ephemeral_public)
-    state.mix_keys(dh_untrusted(ephemeral, initiation.ephemeral), dh_untrusted(ephemeral, pairing.remote))
+    ephemerals = dh_untrusted(ephemeral, initiation.ephemeral)
+    state.mix(ephemeral_public, ephemerals, dh_untrusted(ephemeral, pairing.remote))
     sealed_nothing, receive_key, send_key = state.seal_end(preshared_key)
     unsigned = RESPONSE_UNSIGNED.pack(
-        MessageType.RESPONSE, local_index, initiation.sender_index, ephemeral_public, sealed_nothing
+        RESPONSE_TYPE, local_index, initiation.sender_index, ephemeral_public, sealed_nothing
     )
-    message = unsigned + mac(pairing.mac1_key, unsigned) + NO_MAC2
+    message = unsigned + state.mac(pairing.mac1_key, unsigned) + NO_MAC2
     return message, Transport(send_key, receive_key, initiation.sender_index)
 
 
@@ -217,16 +219,21 @@ def consume_response_untrusted(pending: PendingInitiation, data: bytes, *, presh
     if fields.receiver_index != pending.local_index or pending.ephemeral is None:
         raise BadMessage("not the response to this initiation")
     identity = pending.pairing.identity
-    check_mac_untrusted(identity.mac1_key, data[:RESPONSE_MAC1_OFFSET], fields.mac1)
+    _check_mac1_untrusted(pending.state, identity.mac1_key, data[:RESPONSE_MAC1_OFFSET], fields.mac1)
     remote = X25519PublicKey.from_public_bytes(fields.ephemeral)
-    state = pending.state.fork()
-    state.mix_ephemeral(fields.ephemeral)
-    state.mix_keys(dh_untrusted(pending.ephemeral, remote), dh_untrusted(identity.key, remote))
+    ephemerals = dh_untrusted(pending.ephemeral, remote)
+    state = pending.state.fork(fields.ephemeral, ephemerals, dh_untrusted(identity.key, remote))
     keys = state.open_end(preshared_key, fields.sealed_nothing)
     if keys is None:
         raise BadMessage("nothing")
     send_key, receive_key = keys
     return Transport(send_key, receive_key, fields.sender_index)
+
+
+def _check_mac1_untrusted(state: SymmetricState, key: bytes, data: bytes, expected: bytes) -> None:
+    """BadMessage unless `expected` is the Mac of `data`; takes the same time wherever they differ."""
+    if not compare_digest(state.mac(key, data), expected):
+        raise BadMessage("mac1")
 
 
 def _begin(state_maker: StateMaker, responder_key: bytes) -> SymmetricState:

@@ -12,7 +12,6 @@ are always 32 bytes, and three outputs of one Kdf share their padded keys, which
 from __future__ import annotations
 
 from hashlib import blake2s
-from hmac import compare_digest
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -39,12 +38,6 @@ def hash_(data: bytes | bytearray) -> bytes:
 def mac(key: bytes, data: bytes) -> bytes:
     """Mac: keyed BLAKE2s, 16 bytes."""
     return blake2s(data, key=key, digest_size=MAC_BYTES).digest()
-
-
-def check_mac_untrusted(key: bytes, data: bytes, expected: bytes) -> None:
-    """BadMessage unless `expected` is the Mac of `data`; takes the same time wherever they differ."""
-    if not compare_digest(mac(key, data), expected):
-        raise BadMessage("mac1")
 
 
 def mac1_key(public_key: bytes) -> bytes:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from appliance.core.messages import KEY_BYTES, TAG_BYTES, BadMessage
-from appliance.core.primitives import hash_, kdf1, kdf2, kdf3, open_untrusted, seal
+from appliance.core.primitives import hash_, kdf1, kdf2, kdf3, mac, open_untrusted, seal
 
 TEXT_MAX_BYTES = 64
 
@@ -26,14 +26,14 @@ class SymmetricState(Protocol):
     Secrets and public keys have 32 bytes; texts at most 64, and 16 more when sealed.
     """
 
-    def fork(self) -> SymmetricState:
-        """The same state once more; from now on each goes its own way."""
+    def fork(self, public_key: bytes, *secrets: bytes) -> SymmetricState:
+        """Another state, which is this one with these mixed in; from now on each goes its own way."""
 
-    def mix_ephemeral(self, public_key: bytes) -> None:
-        """Noise's token "e" in patterns with a preshared key: MixHash, MixKey."""
+    def mix(self, public_key: bytes, *secrets: bytes) -> None:
+        """Noise's token "e" in patterns with a preshared key (MixHash, MixKey), then MixKey of each secret.
 
-    def mix_keys(self, first: bytes, second: bytes) -> None:
-        """MixKey, twice: nothing is sealed with the key that follows from the first, nor from the second."""
+        Of those that follow at once, two at most: nothing is sealed with the keys that come in between.
+        """
 
     def seal(self, secret: bytes, text: bytes) -> bytes:
         """MixKey and EncryptAndHash."""
@@ -52,6 +52,9 @@ class SymmetricState(Protocol):
 
         Gives the key with which the initiator sends, and that with which the responder does.
         """
+
+    def mac(self, key: bytes, data: bytes) -> bytes:
+        """Mac. No step, but whoever is fast at the steps is at this."""
 
     def wipe(self) -> None:
         """Zero it; happens by itself with the last reference, too."""
@@ -75,16 +78,16 @@ class PlainState:
     def __del__(self) -> None:
         self.wipe()
 
-    def fork(self) -> PlainState:
-        return PlainState(bytes(self._chain_key), bytes(self._hash))
+    def fork(self, public_key: bytes, *secrets: bytes) -> PlainState:
+        twin = PlainState(bytes(self._chain_key), bytes(self._hash))
+        twin.mix(public_key, *secrets)
+        return twin
 
-    def mix_ephemeral(self, public_key: bytes) -> None:
-        self._chain_key[:] = kdf1(self._chain_key, _exactly(KEY_BYTES, public_key))
-        self._hash[:] = hash_(self._hash + public_key)
-
-    def mix_keys(self, first: bytes, second: bytes) -> None:
-        chain_key = kdf1(self._chain_key, _exactly(KEY_BYTES, first))
-        self._chain_key[:] = kdf1(chain_key, _exactly(KEY_BYTES, second))
+    def mix(self, public_key: bytes, *secrets: bytes) -> None:
+        chain_key = bytes(self._chain_key)
+        for material in (public_key, *secrets):
+            chain_key = kdf1(chain_key, _exactly(KEY_BYTES, material))
+        self._chain_key[:], self._hash[:] = chain_key, hash_(self._hash + public_key)
 
     def seal(self, secret: bytes, text: bytes) -> bytes:
         if len(text) > TEXT_MAX_BYTES:
@@ -119,6 +122,9 @@ class PlainState:
             return None
         self.wipe()
         return kdf2(chain_key, b"")
+
+    def mac(self, key: bytes, data: bytes) -> bytes:
+        return mac(_exactly(KEY_BYTES, key), data)
 
     def wipe(self) -> None:
         for secret in (self._chain_key, self._hash):

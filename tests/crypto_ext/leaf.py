@@ -27,10 +27,13 @@ SOURCE = HERE.parent.parent / "crypto_ext"
 HEADERS = ("blake2s", "checksum", "hkdf", "ip", "split", "join", "join_packet", "window", "trie")
 CIPHER_FILES = ("aead*.c", "chacha*.c", "libcrypto.c", "poly*.c", "xor_*.c")
 CIPHER = sorted(path for pattern in CIPHER_FILES for path in SOURCE.glob(pattern))
-SOURCES = (*(SOURCE / f"{name}.c" for name in (*HEADERS, "cpu", "symmetric", "wipe")), *CIPHER)
+SOURCES = (
+    *(SOURCE / f"{name}.c" for name in (*HEADERS, "blake2s_avx2", "cpu", "symmetric", "wipe")),
+    *CIPHER,
+)
 SYMMETRIC = tuple(
     SOURCE / f"{name}.c"
-    for name in ("symmetric", "hkdf", "blake2s", "aead_portable", "poly_portable", "wipe")
+    for name in ("symmetric", "hkdf", "blake2s", "blake2s_avx2", "aead_portable", "poly_portable", "wipe")
 )
 INCLUDED = tuple(sorted((*SOURCE.glob("*.h"), *(HERE / "c").glob("*.h"))))
 WARNINGS = ("-std=gnu11", "-Wall", "-Wextra", "-Wconversion", "-Werror")

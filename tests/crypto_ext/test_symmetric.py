@@ -26,12 +26,14 @@ KEY = st.binary(min_size=32, max_size=32)
 TEXT = st.binary(max_size=64)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("mix_ephemeral"), KEY),
-        st.tuples(st.just("mix_keys"), KEY, KEY),
+        st.tuples(st.just("mix"), KEY),
+        st.tuples(st.just("mix"), KEY, KEY, KEY),
         st.tuples(st.just("seal"), KEY, TEXT),
         st.tuples(st.just("open"), KEY, st.binary(min_size=16, max_size=80)),  # forged
         st.tuples(st.just("open_end"), KEY, st.binary(min_size=16, max_size=16)),  # forged
-        st.tuples(st.just("fork")),
+        st.tuples(st.just("fork"), KEY),
+        st.tuples(st.just("fork"), KEY, KEY, KEY),
+        st.tuples(st.just("mac"), KEY, st.binary(max_size=150)),
     ),
     max_size=12,
 )
@@ -51,7 +53,7 @@ def test_random_transcripts_of_two_sides_and_two_kinds(chain_key, digest, steps,
     receivers = [Symmetric(chain_key, digest), PlainState(chain_key, digest)]
     for name, *arguments in steps:
         if name == "fork":
-            senders, receivers = ([state.fork() for state in side] for side in (senders, receivers))
+            senders, receivers = ([state.fork(*arguments) for state in side] for side in (senders, receivers))
             continue
         one, other = (getattr(state, name)(*arguments) for state in senders)
         assert one == other
@@ -97,8 +99,8 @@ def test_no_step_asks_for_memory(allocations: Callable[[], int]) -> None:
     faulty = faulty_module()
     state = faulty.ffi.new("struct sp_symmetric *")
     before = allocations()
-    faulty.lib.sp_symmetric_mix_ephemeral(state, bytes(32))
-    faulty.lib.sp_symmetric_mix_keys(state, bytes(32), bytes(32))
+    faulty.lib.sp_symmetric_mac(state, bytes(32), b"message", 7)
+    faulty.lib.sp_symmetric_mix(state, state, bytes(32), bytes(32), bytes(32))
     faulty.lib.sp_symmetric_seal(state, bytes(32), b"text", 4)
     faulty.lib.sp_symmetric_open(state, bytes(32), bytes(40), 40)
     faulty.lib.sp_symmetric_open_end(state, bytes(32), bytes(16))
@@ -114,10 +116,12 @@ import sys
 from appliance.core.primitives import _extract, kdf1, kdf2, kdf3
 key = bytes(b ^ 255 for b in bytes.fromhex(sys.argv[1]))
 prk, (chain_key, cipher) = _extract(bytes(32), key), kdf2(bytes(32), key)
-mixed = kdf1(chain_key, key)
+once = kdf1(chain_key, key)
+mixed = kdf1(once, key)
 _, tau, last = kdf3(mixed, key)
 ended = kdf3(mixed, key)[0]
-for secret in (prk, chain_key, cipher, mixed, tau, last, _extract(mixed, key), ended, *kdf2(ended, b"")):
+last_prk = _extract(mixed, key)
+for secret in (prk, chain_key, cipher, once, mixed, tau, last, last_prk, ended, *kdf2(ended, b"")):
     print(bytes(b ^ 255 for b in secret).hex())
 """
 
@@ -133,7 +137,7 @@ def search() -> str:
         key[i] = inverse[i] ^ 255
     lib.sp_symmetric_seal(state, key, b"", 0)
     present = found(secrets[2])  # the chaining key
-    lib.sp_symmetric_mix_keys(state, key, key)
+    lib.sp_symmetric_mix(state, state, key, key, ffi.NULL)
     lib.sp_symmetric_seal_end(state, key)
     lib.sp_wipe(state, ffi.sizeof("struct sp_symmetric"))
     lib.sp_wipe(key, 32)
@@ -170,7 +174,7 @@ def test_no_step_leaves_a_key_on_the_stack(compiler: str, optimisation: str) -> 
 def test_it_is_wiped_with_its_last_reference() -> None:
     state = Symmetric(b"c" * 32, b"h" * 32)
     memory = state._memory
-    state.mix_ephemeral(b"e" * 32)
+    state.mix(b"e" * 32)
     assert memory[:64] != bytes(64)
     del state
     assert memory[:] == bytes(144)

@@ -1,10 +1,17 @@
+import itertools
 import random
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.core.indices import IndexTable
+
+
+def words(size: int, values: Iterable[int]) -> bytes:
+    """So many bytes, from numbers of four."""
+    return b"".join(value.to_bytes(4, "little") for value in itertools.islice(values, size // 4))
 
 
 def table(seed: int = 1, in_use=lambda index: False) -> IndexTable[str]:
@@ -22,10 +29,8 @@ def test_an_index_belongs_to_its_owner_until_released():
 
 
 def test_taken_used_and_zero_are_never_given():
-    draws = iter([0, 7, 7, 8, 9])
-    indices: IndexTable[str] = IndexTable(
-        lambda size: next(draws).to_bytes(size, "little"), in_use=lambda index: index == 8
-    )
+    draws = itertools.cycle([0, 7, 7, 8, 9])
+    indices: IndexTable[str] = IndexTable(lambda size: words(size, draws), in_use=lambda index: index == 8)
     assert indices.reserve("alice") == 7
     assert indices.reserve("alice") == 9
 
@@ -38,14 +43,15 @@ def test_indices_are_the_random_bytes_and_fill_32_bits():
         ones = sum(index >> bit & 1 for index in given_out)
         assert 850 < ones < 1150
     rng = random.Random(1)
-    assert given_out[0] == int.from_bytes(rng.randbytes(4), "little")
+    drawn = rng.randbytes(64)
+    assert given_out[:16] == [int.from_bytes(drawn[at : at + 4], "little") for at in range(0, 64, 4)]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 15))), st.randoms(use_true_random=False))
 def test_against_a_plain_dict(steps, rng):
     """Four-bit randomness, so that collisions are the rule."""
     indices: IndexTable[int] = IndexTable(
-        lambda size: rng.randrange(16).to_bytes(size, "little"), in_use=lambda index: index == 3
+        lambda size: words(size, iter(lambda: rng.randrange(16), None)), in_use=lambda index: index == 3
     )
     mirror: dict[int, int] = {}
     for number, (reserve, index) in enumerate(steps):

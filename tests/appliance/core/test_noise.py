@@ -16,6 +16,7 @@ from appliance.core.messages import BadMessage
 from appliance.core.noise import (
     Identity,
     Pairing,
+    Transport,
     consume_response_untrusted,
     create_initiation,
     create_response,
@@ -97,7 +98,7 @@ def test_as_initiator_every_byte_equals_the_reference(
     assert responder.read(message[8:116]) == stamp
     response = frame_response(responder.write(), us, 0x55667788, 0x11223344)
     transport = consume_response_untrusted(pending, response, preshared_key=psk)
-    assert transport == (responder.receive_key, responder.send_key, 0x55667788)
+    assert transport == Transport(responder.receive_key, responder.send_key, 0x55667788)
 
 
 @given(
@@ -128,7 +129,7 @@ def test_as_responder_every_byte_equals_the_reference(
     same.read(first)
     assert message == frame_response(same.write(), them, 0x11223344, 0x55667788)
     initiator.read(message[12:60])
-    assert transport == (initiator.receive_key, initiator.send_key, 0x55667788)
+    assert transport == Transport(initiator.receive_key, initiator.send_key, 0x55667788)
 
 
 # ---- one finished exchange to mutilate -------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Handshakes between two peers: what they come to, whatever the network and the clock do."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -338,7 +339,7 @@ def test_an_accepted_initiation_under_another_key_of_ours_becomes_the_key_betwee
     bob = wire.bob.peer
     assert not bob.receive_initiation(opened, wire.now_ns, wire.bob.wall_ns)  # the key it knows is another
     assert bob.identity is old
-    forged = opened._replace(sealed_timestamp=bytes(len(opened.sealed_timestamp)))
+    forged = replace(opened, sealed_timestamp=bytes(len(opened.sealed_timestamp)))
     assert not bob.receive_initiation(forged, wire.now_ns, wire.bob.wall_ns, under=new)
     assert bob.identity is old
     bob._sent_tick = old.ticks.tick + 7

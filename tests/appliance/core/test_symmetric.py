@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2s
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +21,10 @@ each = pytest.mark.parametrize("maker", [PlainState, Symmetric])
 
 def stands_at(state, chain_key: bytes, digest: bytes) -> bool:
     """Whether these are the chaining key and the hash, asked for by sealing something in a fork."""
-    following, key = kdf2(chain_key, K)
+    probe = state.fork(K)
+    digest = hash_(digest + K)
+    following, key = kdf2(kdf1(chain_key, K), K)
     sealed = seal(key, b"where?", digest)
-    probe = state.fork()
     return probe.seal(K, b"where?") == sealed and probe.seal(K, b"") == seal(
         kdf2(following, K)[1], b"", hash_(digest + sealed)
     )
@@ -31,10 +34,11 @@ def stands_at(state, chain_key: bytes, digest: bytes) -> bool:
 @given(chain_key=KEY, digest=KEY, one=KEY, other=KEY)
 def test_mixing(maker, chain_key, digest, one, other):
     state = maker(chain_key, digest)
-    state.mix_ephemeral(one)
+    state.mix(one)
     assert stands_at(state, kdf1(chain_key, one), hash_(digest + one))
-    state.mix_keys(one, other)
-    assert stands_at(state, kdf1(kdf1(kdf1(chain_key, one), one), other), hash_(digest + one))
+    state.mix(other, one, K)
+    following = kdf1(kdf1(kdf1(kdf1(chain_key, one), other), one), K)
+    assert stands_at(state, following, hash_(hash_(digest + one) + other))
 
 
 @each
@@ -94,13 +98,20 @@ def test_a_forged_end_ends_nothing(maker, bit, wrong):
 @each
 def test_forks_go_their_own_ways_and_a_wipe_is_of_one(maker):
     state = maker(C, H)
-    fork = state.fork()
-    fork.mix_ephemeral(K)
+    one, other = state.fork(K), state.fork(K, C, H)
+    one.mix(K)
     assert stands_at(state, C, H)
-    other = state.fork()
     state.wipe()
     assert stands_at(state, bytes(32), bytes(32))
-    assert stands_at(other, C, H)
+    assert stands_at(other, kdf1(kdf1(kdf1(C, K), C), H), hash_(H + K))
+
+
+@each
+@given(key=KEY, data=st.binary(max_size=200))
+def test_a_mac_is_no_step(maker, key, data):
+    state = maker(C, H)
+    assert state.mac(key, data) == blake2s(data, key=key, digest_size=16).digest()
+    assert stands_at(state, C, H)
 
 
 @each
@@ -110,9 +121,13 @@ def test_a_secret_of_another_length_is_our_own_mistake(maker, size):
     for attempt in (
         lambda: maker(bad, H),
         lambda: maker(C, bad),
-        lambda: state.mix_ephemeral(bad),
-        lambda: state.mix_keys(bad, K),
-        lambda: state.mix_keys(K, bad),
+        lambda: state.mac(bad, b""),
+        lambda: state.fork(bad),
+        lambda: state.fork(K, K, bad),
+        lambda: state.mix(bad),
+        lambda: state.mix(bad, K, K),
+        lambda: state.mix(K, bad, K),
+        lambda: state.mix(K, K, bad),
         lambda: state.seal(bad, b""),
         lambda: state.open(bad, bytes(16)),
         lambda: state.seal_end(bad),

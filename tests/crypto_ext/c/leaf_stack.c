@@ -39,9 +39,9 @@ int leaf_traces_of_symmetric(struct sp_symmetric *state, const uint8_t *key)
 {
     int found = 0;
 
-    sp_symmetric_mix_ephemeral(state, key);
+    sp_symmetric_mix(state, state, key, NULL, NULL);
     found += traces(state->chain_key);
-    sp_symmetric_mix_keys(state, key, key);
+    sp_symmetric_mix(state, state, key, key, key);
     found += traces(state->chain_key);
     sp_symmetric_seal(state, key, key, 32);
     found += traces(state->chain_key);

@@ -273,8 +273,8 @@ static void try_handshake(void)
     now_secret(psk, sizeof psk);
     now_secret(text, sizeof text);
 
-    sp_symmetric_mix_ephemeral(&one, ephemeral);
-    sp_symmetric_mix_ephemeral(&other, ephemeral);
+    sp_symmetric_mix(&one, &one, ephemeral, NULL, NULL);
+    sp_symmetric_mix(&other, &other, ephemeral, NULL, NULL);
     CHECK(sp_symmetric_seal(&one, shared[0], text, sizeof text) == 0);
     memcpy(wire, one.out, sizeof wire);
     leaves(wire, sizeof wire);
@@ -284,8 +284,8 @@ static void try_handshake(void)
     CHECK(sp_symmetric_open(&other, shared[0], wire, sizeof wire) == 0);
     CHECK(secret_bits(other.out, sizeof text) == 8 * sizeof text);
 
-    sp_symmetric_mix_keys(&one, shared[1], shared[2]);
-    sp_symmetric_mix_keys(&other, shared[1], shared[2]);
+    sp_symmetric_mix(&one, &one, ephemeral, shared[1], shared[2]);
+    sp_symmetric_mix(&other, &other, ephemeral, shared[1], shared[2]);
     sp_symmetric_seal_end(&one, psk);
     memcpy(tag, one.out + 2 * SP_KEY_BYTES, sizeof tag);
     leaves(tag, sizeof tag);

@@ -60,22 +60,23 @@ static void transcript(void)
 
     *receiver = *sender;
     for (uint32_t steps = below(8); steps > 0; steps--) {
-        uint8_t *one = block(32), *other = block(32);
-        switch (below(3)) {
-        case 0:
-            sp_symmetric_mix_ephemeral(sender, one);
-            sp_symmetric_mix_ephemeral(receiver, one);
-            break;
-        case 1:
-            sp_symmetric_mix_keys(sender, one, other);
-            sp_symmetric_mix_keys(receiver, one, other);
-            break;
-        default:
+        uint8_t *public_key = block(32), *first = below(2) ? block(32) : NULL, *second = below(2) ? block(32) : NULL;
+        if (below(2)) {
+            struct sp_symmetric *fork = (struct sp_symmetric *)block(sizeof *fork), before = *receiver;
+            sp_symmetric_mix(sender, sender, public_key, first, second);
+            sp_symmetric_mix(fork, receiver, public_key, first, second);
+            CHECK(memcmp(&before, receiver, sizeof before) == 0);
+            sp_symmetric_mac(receiver, public_key, public_key, 32);
+            sp_symmetric_mix(receiver, receiver, public_key, first, second);
+            same(fork, receiver);
+            free(fork);
+        } else {
             seal_and_open(sender, receiver);
         }
         same(sender, receiver);
-        free(one);
-        free(other);
+        free(public_key);
+        free(first);
+        free(second);
     }
     uint8_t *psk = block(32), *tag = block(16);
     sp_symmetric_seal_end(sender, psk);
