@@ -7,7 +7,7 @@ handshake goes:
     create_initiation -> PendingInitiation
                        ---- initiation ---->    Identity.open_initiation_untrusted -> OpenedInitiation
                                                 (look up the peer by .public_key)
-                                                OpenedInitiation.authenticate_untrusted -> AuthenticInitiation
+                                                OpenedInitiation.authenticate_untrusted -> timestamp
                                                 create_response -> message, Transport
     consume_response_untrusted <---- response ----
     -> Transport
@@ -67,16 +67,6 @@ class Transport:
 
 
 @dataclass(slots=True)
-class AuthenticInitiation:
-    """An initiation that the peer really sent, at some time: `timestamp` has yet to be judged."""
-
-    timestamp: bytes
-    sender_index: int
-    ephemeral: X25519PublicKey
-    state: SymmetricState
-
-
-@dataclass(slots=True)
 class OpenedInitiation:
     """An initiation for us that claims to come from `public_key`."""
 
@@ -86,15 +76,16 @@ class OpenedInitiation:
     sealed_timestamp: bytes
     state: SymmetricState
 
-    def authenticate_untrusted(self, static_static: bytes) -> AuthenticInitiation:
+    def authenticate_untrusted(self, static_static: bytes) -> bytes:
         """Prove the claim with the secret that only the two static keys share, or BadMessage.
 
-        With that the handshake has moved on, so this is done once; after BadMessage it may be tried again.
+        So the peer really sent it, at some time: the timestamp, which this gives, has yet to be judged. With
+        that the handshake has moved on, so this is done once; after BadMessage it may be tried again.
         """
         timestamp = self.state.open(static_static, self.sealed_timestamp)
         if timestamp is None:
             raise BadMessage("timestamp")
-        return AuthenticInitiation(timestamp, self.sender_index, self.ephemeral, self.state)
+        return timestamp
 
 
 class Identity:
@@ -189,13 +180,16 @@ def create_initiation(
 
 def create_response(
     pairing: Pairing,
-    initiation: AuthenticInitiation,
+    initiation: OpenedInitiation,
     *,
     local_index: int,
     ephemeral_key: bytes,
     preshared_key: bytes,
 ) -> tuple[bytes, Transport]:
-    """The second message, and the keys of the session that it opens. An initiation is answered once.
+    """The second message, and the keys of the session that it opens.
+
+    The initiation was proven, and is answered once. (To one that was not this is no answer, for the
+    transcripts differ.)
 
     Neither Dh can be zero here: a low-order ephemeral failed already when the initiation was opened,
     a low-order static key gives no Pairing, and no clamped scalar takes any other point to zero.

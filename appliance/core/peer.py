@@ -197,12 +197,12 @@ class Peer:
         if pairing is None:
             return False
         try:
-            initiation = opened.authenticate_untrusted(pairing.static_static)
+            timestamp = opened.authenticate_untrusted(pairing.static_static)
         except BadMessage:
             return False
-        if initiation.timestamp <= self._greatest_timestamp:
+        if timestamp <= self._greatest_timestamp:
             return False
-        self._greatest_timestamp = initiation.timestamp
+        self._greatest_timestamp = timestamp
         self._consumed_at_ns = now_ns
         if pairing is not self._pairing:
             self._keep_stamps_rising()
@@ -211,7 +211,7 @@ class Peer:
         local_index = self._indices.reserve(self)
         message, transport = create_response(
             pairing,
-            initiation,
+            opened,
             local_index=local_index,
             ephemeral_key=self._random(KEY_BYTES),
             preshared_key=self.preshared_key,

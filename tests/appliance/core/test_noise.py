@@ -119,10 +119,10 @@ def test_as_responder_every_byte_equals_the_reference(
     opened = us.open_initiation_untrusted(frame_initiation(first, us, 0x55667788))
     assert opened.public_key == them.public_key
     pairing = Pairing(us, them.public_key)
-    initiation = opened.authenticate_untrusted(pairing.static_static)
-    assert (initiation.timestamp, initiation.sender_index) == (stamp, 0x55667788)
+    assert opened.authenticate_untrusted(pairing.static_static) == stamp
+    assert opened.sender_index == 0x55667788
     message, transport = create_response(
-        pairing, initiation, local_index=0x11223344, ephemeral_key=our_ephemeral, preshared_key=psk
+        pairing, opened, local_index=0x11223344, ephemeral_key=our_ephemeral, preshared_key=psk
     )
 
     same = Reference("responder", us.private_key, our_ephemeral, psk)
@@ -148,9 +148,10 @@ class Exchange:
             self.forth, local_index=7, ephemeral_key=rng.randbytes(32), timestamp=STAMP
         )
         opened = self.responder.open_initiation_untrusted(self.first)
+        opened.authenticate_untrusted(self.back.static_static)
         self.second, self.transport = create_response(
             self.back,
-            opened.authenticate_untrusted(self.back.static_static),
+            opened,
             local_index=9,
             ephemeral_key=rng.randbytes(32),
             preshared_key=self.psk,
@@ -158,7 +159,7 @@ class Exchange:
 
     def open(self, data: bytes) -> bytes:
         opened = self.responder.open_initiation_untrusted(data)
-        return opened.authenticate_untrusted(self.back.static_static).timestamp
+        return opened.authenticate_untrusted(self.back.static_static)
 
     def consume(self, data: bytes, psk: bytes | None = None):
         return consume_response_untrusted(self.pending, data, preshared_key=self.psk if psk is None else psk)
@@ -187,6 +188,16 @@ def test_both_ends_agree(exchange):
     assert (ours.send_key, ours.receive_key) == (theirs.receive_key, theirs.send_key)
     assert (ours.remote_index, theirs.remote_index) == (9, 7)
     assert ours.send_key != ours.receive_key
+
+
+@each_exchange
+def test_an_initiation_that_was_not_proven_gets_no_answer(exchange):
+    opened = exchange.responder.open_initiation_untrusted(exchange.first)
+    answer, _ = create_response(
+        exchange.back, opened, local_index=9, ephemeral_key=bytes(range(32)), preshared_key=exchange.psk
+    )
+    with pytest.raises(BadMessage, match="nothing"):
+        exchange.consume(answer)
 
 
 @each_exchange
@@ -318,4 +329,4 @@ def test_a_zero_static_static_would_prove_nothing(exchange):
     assert opened.public_key == LOW_ORDER[0]
     with pytest.raises(BadMessage):
         opened.authenticate_untrusted(exchange.back.static_static)
-    assert opened.authenticate_untrusted(bytes(32)).timestamp == STAMP
+    assert opened.authenticate_untrusted(bytes(32)) == STAMP
