@@ -67,8 +67,9 @@ def up(config: UpConfig) -> int:
             stack.callback(last_resort.cancel)  # first in, last out
             warnings = stack.enter_context(RecentWarnings.kept())
             certificate = tls.certificate(config.tls_certificate, config.tls_key)
+            aead = aead_choice()  # a wrong word is refused before anything is made
             prepared = prepare(config, listener.bind, stack)
-            life = _Exit(config, prepared, stack, warnings, certificate, last_resort)
+            life = _Exit(config, prepared, stack, warnings, certificate, last_resort, aead)
             run_apart(life.run, on_signal=last_resort.begin)
     except BaseException as failure:
         match cause_of(failure):
@@ -119,6 +120,7 @@ class _Exit:
         warnings: RecentWarnings,
         certificate: tls.Certificate | None,
         last_resort: LastResort,
+        aead: str,
     ) -> None:
         self._config = config
         self._warnings = warnings
@@ -128,6 +130,7 @@ class _Exit:
         self._ready = False
         self._putting_back = threading.Lock()
         self._last_resort = last_resort
+        self._aead = aead
         last_resort.put_back = self._put_back
         self._certificate = certificate
         # Asked now: the sockets close when a stop begins.
@@ -155,7 +158,7 @@ class _Exit:
         remember_pool(config.state_dir, prepared.facts.pool)
         tun = open_tun(config.interface, mtu=prepared.facts.mtu)
         self._stack.callback(tun.close)
-        pump = Pump(aead=aead_choice(), seed=int.from_bytes(os.urandom(8), "little"))
+        pump = Pump(aead=self._aead, seed=int.from_bytes(os.urandom(8), "little"))
         device = Device(
             pump,
             on_counted=lambda: control.counted(),

@@ -169,6 +169,13 @@ class TestBesideARunningOne:
     def test_no_privilege(self, start, wrap):
         assert "root" in start.refused(3, wrap=wrap)
 
+    @pytest.mark.parametrize("word", ["SALLYPORT_AEAD=rot13", "SALLYPORT_OFFLOAD=some"])
+    def test_a_wrong_word_in_the_environment(self, start, word):
+        name, _, value = word.partition("=")
+        line = start.refused(2, wrap=("env", word))
+        assert name in line
+        assert value in line
+
     def test_a_damaged_state(self, start):
         start.state.mkdir(mode=0o700)
         (start.state / DATABASE).write_bytes(b"not a database " * 500)
