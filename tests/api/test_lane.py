@@ -9,6 +9,7 @@ from typing import cast
 
 import h11
 import pytest
+import trio
 
 from api import shares
 from api.app import create_app, create_lane
@@ -25,6 +26,7 @@ from tests.api.served import exchange, served
 
 _PATHS = ["/v1/usage", "/v1/sessions/tb_000000", "/v1/sessions/tb_nosuch", "/v1/sessions/" + "a" * 64]
 
+_CLOSE = "Connection: close"
 _LOOPBACK = Proxies([ip_network("127.0.0.1/32")])
 
 
@@ -173,14 +175,34 @@ async def test_the_lane_knows_no_more_room_than_the_long_way(monkeypatch: pytest
     assert any(line.startswith(b"HTTP/1.1 401") for line in lane)
 
 
-async def test_a_question_gives_its_share_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_questions_of_one_connection_use_the_shares_of_their_clients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(shares, "REQUESTS_PER_SOURCE", 1)
-    asked = b"GET /v1/usage HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: %s\r\n"
-    async with served(FakeControl(), proxies=_LOOPBACK) as base:
-        first, second = (asked % client + b"\r\n" for client in (b"198.51.100.1", b"198.51.100.2"))
-        last = asked % b"198.51.100.1" + b"Connection: close\r\n\r\n"
-        answer = await exchange(base, first + second + first + last)
-    assert answer.count(b"HTTP/1.1 401 ") == 4
+    control, creating, go_on = FakeControl(), trio.Event(), trio.Event()
+
+    async def wait() -> None:
+        creating.set()
+        await go_on.wait()
+
+    control.before_create = wait
+
+    def asked(what: str, client: str, *more: str) -> bytes:
+        words = (f"{what} HTTP/1.1", "Host: x", f"X-Forwarded-For: {client}", *more)
+        return "\r\n".join([*words, "", ""]).encode()
+
+    create = asked(
+        "POST /v1/sessions", "198.51.100.1", f"Authorization: Bearer {TOKEN}", "Content-Length: 16", _CLOSE
+    )
+    one, two = (asked("GET /v1/usage", client) for client in ("198.51.100.1", "198.51.100.2"))
+    last = asked("GET /v1/usage", "198.51.100.2", _CLOSE)
+    async with served(control, proxies=_LOOPBACK) as base, trio.open_nursery() as nursery:
+        assert re.findall(rb"HTTP/1.1 (\d+)", await exchange(base, one + two + one + last)) == [b"401"] * 4
+        nursery.start_soon(exchange, base, create + b'{"region":"ash"}')
+        await creating.wait()
+        answer = await exchange(base, two + one + last)
+        go_on.set()
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"401", b"429", b"401"]
 
 
 def test_the_lane_names_the_routes_of_the_framework() -> None:
