@@ -58,7 +58,7 @@ static void send_all(struct sp_pump *pump, struct sp_peer *peer, const struct sp
     }
     if (worth_leaving(split))
         sp_train_seal(pump);
-    /* Flushed here rather than in mid-packet, a superpacket leaves in balanced sends. */
+    /* Flushed here rather than in mid-packet, superpackets leave in balanced sends. */
     if (pump->train.used >= SP_TRAIN_FULL_BYTES)
         sp_train_flush(pump, now_ns);
 }

@@ -14,10 +14,11 @@ struct sp_peer;
 struct sp_keypair;
 
 enum {
-    SP_TRAIN_DATAGRAMS = 128,
-    SP_TRAIN_BYTES = 160 * 1024,
-    /* Past this, more packets would make no send cheaper, only the cache colder. */
-    SP_TRAIN_FULL_BYTES = 60 * 1024
+    SP_TRAIN_DATAGRAMS = 192,
+    SP_TRAIN_BYTES = 256 * 1024,
+    /* Three superpackets of 64 KB: two sends take one of them, but four take three. More would save little,
+     * make the cache colder, and let the first ones wait longer. */
+    SP_TRAIN_FULL_BYTES = 180 * 1024
 };
 
 struct sp_train {

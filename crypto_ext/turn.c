@@ -1,12 +1,10 @@
 /* One turn of the pump: what is due, then a little from each side.
  *
- * Small budgets keep latency low while both directions are busy, and the table lock is given back after
- * each burst, so that a control thread waits for one burst at most. */
+ * Small budgets keep latency low while both directions are busy: one burst from each descriptor. The table lock is
+ * given back after each, so that a control thread waits for one burst at most. */
 #include <errno.h>
 
 #include "state.h"
-
-enum { LOOPS = 2 };
 
 typedef int burst(struct sp_pump *pump, uint64_t now_ns, int *drained);
 
@@ -46,26 +44,24 @@ int sp_turn(struct sp_pump *pump, uint64_t now_ns, unsigned *ready, unsigned *fa
     pump->stats.turns++;
     handled = sp_timers_run(pump, now_ns);
     sp_pump_give(pump);
-    for (int loop = 0; loop < LOOPS; loop++) {
-        for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
-            int drained = 0;
-            int n;
-            if (!(*ready & sources[i].bit))
-                continue;
-            sp_pump_take(pump);
-            n = sources[i].run(pump, now_ns, &drained);
-            if (pump->tun.gone) /* a write may be the first to notice */
-                n = -ESHUTDOWN;
-            sp_pump_give(pump);
-            if (n < 0 && is_fatal(n))
-                return n;
-            if (n < 0)
-                *failed |= sources[i].bit;
-            if (n <= 0 || drained)
-                *ready &= ~sources[i].bit;
-            if (n > 0)
-                handled += n;
-        }
+    for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
+        int drained = 0;
+        int n;
+        if (!(*ready & sources[i].bit))
+            continue;
+        sp_pump_take(pump);
+        n = sources[i].run(pump, now_ns, &drained);
+        if (pump->tun.gone) /* a write may be the first to notice */
+            n = -ESHUTDOWN;
+        sp_pump_give(pump);
+        if (n < 0 && is_fatal(n))
+            return n;
+        if (n < 0)
+            *failed |= sources[i].bit;
+        if (n <= 0 || drained)
+            *ready &= ~sources[i].bit;
+        if (n > 0)
+            handled += n;
     }
     return handled;
 }

@@ -42,7 +42,7 @@ def test_padding_is_the_kernel_s(length: int, mtu: int) -> None:
         (64, 100, 1),
         (65, 100, 2),  # 64 segments are what old kernels take
         (120, 400, 2),
-        (300, 200, 5),  # more than a train holds: 128 + 128 + 44
+        (300, 200, 5),  # more than a train holds: 192 + 108
     ],
 )
 def test_a_superpacket_leaves_in_as_few_sends_as_fit(segments: int, size: int, expected: int) -> None:
@@ -64,6 +64,26 @@ def test_47_leave_as_24_and_23() -> None:
         rig.a.pump.step(rig.now)
         lengths = [len(rig.b.udp.recv(1 << 16)) for _ in range(2)]
         assert lengths == [24 * 1452, 23 * 1452]
+
+
+def test_three_superpackets_that_wait_leave_in_four_sends() -> None:
+    with Rig() as rig:
+        whole, _ = tcp_super(47)
+        for _ in range(4):
+            rig.a.tun.send(whole)
+        rig.a.pump.step(rig.now)
+        lengths = [len(rig.b.udp.recv(1 << 16)) for _ in range(4)]
+        assert lengths == [count * 1452 for count in (36, 35, 35, 35)]
+        rig.a.pump.step(rig.now)  # the fourth is of the next burst
+        lengths = [len(rig.b.udp.recv(1 << 16)) for _ in range(2)]
+        assert lengths == [24 * 1452, 23 * 1452]
+
+
+def test_a_superpacket_by_itself_waits_for_no_other() -> None:
+    with Rig() as rig:
+        rig.a.tun.send(tcp_super(10)[0])
+        rig.a.pump.step(rig.now)
+        assert len(rig.b.udp.recv(1 << 16)) == 10 * 1452
 
 
 def test_small_packets_of_one_peer_share_a_send() -> None:
