@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import CPU_LACKS
 from tests.crypto_ext import engines, leaf
 
 DECLARED = """
 int sp_blake2s_compress_avx2(uint32_t *h, const uint8_t *block, uint64_t bytes_so_far, int last);
 int sp_blake2s_compress_two_avx2(uint32_t h[][8], uint8_t blocks[][64], uint64_t bytes_so_far);
 """
-HERE = pytest.mark.skipif(not engines.runs_here("avx2"), reason="no AVX2 here")
+needs_avx2 = pytest.mark.skipif("avx2" not in engines.flags(), reason=f"{CPU_LACKS} avx2")
 WORDS = st.binary(min_size=32, max_size=32)
 
 
@@ -22,7 +23,7 @@ def old_machine() -> leaf.Leaf:
     return leaf.load("SP_NO_AVX2", declare=DECLARED)
 
 
-@HERE
+@needs_avx2
 @given(
     h=WORDS, block=st.binary(min_size=64, max_size=64), so_far=st.integers(0, 2**64 - 1), last=st.booleans()
 )
@@ -40,7 +41,7 @@ def test_it_compresses_as_plain_c_does(h, block, so_far, last):
     assert found[0] == found[1]
 
 
-@HERE
+@needs_avx2
 @given(states=st.binary(min_size=64, max_size=64), blocks=st.binary(min_size=128, max_size=128))
 def test_two_at_a_time_are_two(states, blocks):
     ffi, lib = leaf.load(declare=DECLARED)
@@ -61,7 +62,6 @@ def test_two_at_a_time_are_two(states, blocks):
     assert bytes(old_ffi.buffer(plain)) == bytes(ffi.buffer(apart))
 
 
-@HERE
 @pytest.mark.parametrize("compiler", leaf.COMPILERS)
 @pytest.mark.parametrize("optimisation", ["-O0", "-O3"])
 def test_whoever_compiles_it(compiler: str, optimisation: str) -> None:

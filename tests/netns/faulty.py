@@ -140,7 +140,7 @@ def watch_for_trio() -> None:
 
 def have_patience() -> None:
     """What is cut short puts the network back, however busy the machine is. (Else: test_apart.py.)"""
-    appliance.apart.STOP_SECONDS = 60.0  # type: ignore[misc]  # as above
+    appliance.apart.STOP_SECONDS = 60.0  # type: ignore[misc]  # final for all but this build
 
 
 def use_fault_build() -> Any:
